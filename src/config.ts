@@ -1,0 +1,186 @@
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parse as parseYaml } from "yaml";
+import { z } from "zod";
+
+const seconds = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const secretList = z
+  .string()
+  .transform((text) => text.split(",").map((secret) => secret.trim()).filter(Boolean))
+  .pipe(z.array(z.string().min(8, "each secret needs at least 8 characters")));
+
+/** Every environment variable the service reads. `.env.example` is checked against this. */
+export const environment = z.object({
+  NODE_ENV: z.enum(["development", "test", "production"]).default("development"),
+  LOG_LEVEL: z
+    .string()
+    .transform((level) => level.toLowerCase())
+    .pipe(z.enum(["error", "warn", "info", "debug"]))
+    .default("info"),
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+  REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
+  API_KEY: z.string().min(16, "needs at least 16 characters").max(256).optional(),
+  HOST: z.string().min(1).default("0.0.0.0"),
+  PORT: count(0, 65_535).default(8080),
+  DATA_DIR: z.string().min(1).default(".data"),
+  CONFIG_DIR: z.string().min(1).default("config"),
+  WORKER_COUNT: count(0, 64).default(4),
+  WORKER_CONCURRENCY: count(1, 64).default(4),
+  DATABASE_POOL_SIZE: count(2, 100).default(10),
+  SHUTDOWN_GRACE_MS: count(0, 900_000).default(20_000),
+  JOB_LOCK_MS: count(1_000, 600_000).default(15_000),
+  JOB_STALLED_CHECK_MS: count(250, 600_000).default(5_000),
+  FOLD_BATCH_SIZE: count(100, 200_000).default(20_000),
+  TICK_SECONDS: seconds(1, 60).default(2),
+  ARTIFACT_RETENTION_HOURS: count(1, 24 * 365).default(24 * 7),
+  WHATSAPP_APP_SECRET: secretList.default([]),
+  WHATSAPP_VERIFY_TOKEN: z.string().min(8).optional(),
+});
+
+type Environment = z.infer<typeof environment>;
+
+const notYet = (key: string) =>
+  z.undefined({ error: `${key} does not work yet: remove it until a release note says that it does` }).optional();
+
+const performanceFile = z.strictObject({
+  worker_processes: count(1, 64).default(1),
+  thread_pool: count(1, 128).default(4),
+  max_requests: count(0, 1_000_000_000).default(0),
+  keepalive: seconds(1, 3600).default(65),
+  timeout: seconds(1, 3600).default(30),
+});
+
+const securityFile = z.strictObject({
+  secure_headers: z.boolean().default(true),
+  ssl_enabled: notYet("ssl_enabled"),
+  min_tls_version: notYet("min_tls_version"),
+  rate_limits: notYet("rate_limits"),
+});
+
+/** Thrown by `loadConfig` with every mistake it found, a line each. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly problems: readonly string[];
+  constructor(problems: string[]) {
+    super(`The configuration has ${problems.length} problem(s):\n${problems.map((p) => `  - ${p}`).join("\n")}`);
+    this.problems = problems;
+  }
+}
+
+export type Config = ReturnType<typeof group>;
+
+/**
+ * Reads the environment (each name also as NAME_FILE, a path whose content is the value) and the two YAML files.
+ * Throws one `ConfigError` that lists all mistakes. `env` is a parameter so that tests need no process state.
+ */
+export function loadConfig(env: Record<string, string | undefined> = process.env): Config {
+  const problems: string[] = [];
+  const read = <T extends z.ZodType>(schema: T, input: unknown, where: string): z.infer<T> | undefined => {
+    const parsed = schema.safeParse(input);
+    if (parsed.success) return parsed.data;
+    for (const issue of parsed.error.issues) {
+      const at = [where, issue.path.join(".")].filter(Boolean).join(": ");
+      problems.push(`${at}: ${issue.message}`);
+    }
+    return undefined;
+  };
+
+  const values = read(environment, withFiles(env, problems), "");
+  const directory = resolve(values?.CONFIG_DIR ?? env.CONFIG_DIR ?? "config");
+  const performance = read(performanceFile, readYaml(directory, "performance.yaml", problems), "performance.yaml");
+  const security = read(securityFile, readYaml(directory, "security.yaml", problems), "security.yaml");
+
+  if (values?.NODE_ENV === "production") {
+    for (const name of ["DATABASE_URL", "REDIS_URL", "API_KEY"] as const)
+      if (values[name] === undefined)
+        problems.push(`${name}: required with NODE_ENV=production (the embedded defaults are for trying it out)`);
+  }
+  if (problems.length > 0 || !values || !performance || !security) throw new ConfigError(problems);
+  return deepFreeze(group(values, performance, security));
+}
+
+function group(
+  values: Environment,
+  performance: z.infer<typeof performanceFile>,
+  security: z.infer<typeof securityFile>,
+) {
+  return {
+    production: values.NODE_ENV === "production",
+    log: { level: values.LOG_LEVEL },
+    dataDir: resolve(values.DATA_DIR),
+    shutdownGraceMs: values.SHUTDOWN_GRACE_MS,
+    database: { url: values.DATABASE_URL, poolSize: values.DATABASE_POOL_SIZE },
+    redis: { url: values.REDIS_URL },
+    http: {
+      host: values.HOST,
+      port: values.PORT,
+      processes: performance.worker_processes,
+      maxRequests: performance.max_requests,
+      keepAliveMs: performance.keepalive * 1000,
+      timeoutMs: performance.timeout * 1000,
+      secureHeaders: security.secure_headers,
+    },
+    threadPool: performance.thread_pool,
+    workers: {
+      processes: values.WORKER_COUNT,
+      concurrency: values.WORKER_CONCURRENCY,
+      lockMs: values.JOB_LOCK_MS,
+      stalledCheckMs: values.JOB_STALLED_CHECK_MS,
+    },
+    fold: { batchSize: values.FOLD_BATCH_SIZE },
+    scheduler: { tickSeconds: values.TICK_SECONDS },
+    artifacts: { retentionMs: values.ARTIFACT_RETENTION_HOURS * 3_600_000 },
+    secrets: {
+      apiKey: values.API_KEY,
+      whatsappAppSecrets: values.WHATSAPP_APP_SECRET,
+      whatsappVerifyToken: values.WHATSAPP_VERIFY_TOKEN,
+    },
+  };
+}
+
+function withFiles(env: Record<string, string | undefined>, problems: string[]): Record<string, string | undefined> {
+  const values: Record<string, string | undefined> = {};
+  for (const name of Object.keys(environment.shape)) {
+    const file = env[`${name}_FILE`];
+    // An empty variable means "not set": compose files and shells pass those for what they do not know.
+    const value = env[name] || undefined;
+    if (file && value !== undefined) problems.push(`${name}: set either ${name} or ${name}_FILE, not both`);
+    values[name] = file ? readSecretFile(name, file, problems) : value;
+  }
+  return values;
+}
+
+function readSecretFile(name: string, file: string, problems: string[]): string | undefined {
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (error) {
+    problems.push(`${name}_FILE: cannot read ${file} (${(error as NodeJS.ErrnoException).code})`);
+    return undefined;
+  }
+}
+
+function readYaml(directory: string, file: string, problems: string[]): unknown {
+  let text: string;
+  try {
+    text = readFileSync(join(directory, file), "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return {};
+    problems.push(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    return {};
+  }
+  try {
+    return parseYaml(text) ?? {};
+  } catch (error) {
+    problems.push(`${file}: ${(error as Error).message.split("\n")[0]}`);
+    return {};
+  }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const inner of Object.values(value)) deepFreeze(inner);
+  }
+  return value;
+}
