@@ -7,7 +7,12 @@ const seconds = (min: number, max: number) => z.coerce.number().int().min(min).m
 const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const secretList = z
   .string()
-  .transform((text) => text.split(",").map((secret) => secret.trim()).filter(Boolean))
+  .transform((text) =>
+    text
+      .split(",")
+      .map((secret) => secret.trim())
+      .filter(Boolean),
+  )
   .pipe(z.array(z.string().min(8, "each secret needs at least 8 characters")));
 
 /** Every environment variable the service reads. `.env.example` is checked against this. */
@@ -41,7 +46,9 @@ export const environment = z.object({
 type Environment = z.infer<typeof environment>;
 
 const notYet = (key: string) =>
-  z.undefined({ error: `${key} does not work yet: remove it until a release note says that it does` }).optional();
+  z
+    .undefined({ error: `${key} does not work yet: remove it until a release note says that it does` })
+    .optional();
 
 const performanceFile = z.strictObject({
   worker_processes: count(1, 64).default(1),
@@ -63,7 +70,9 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly problems: readonly string[];
   constructor(problems: string[]) {
-    super(`The configuration has ${problems.length} problem(s):\n${problems.map((p) => `  - ${p}`).join("\n")}`);
+    super(
+      `The configuration has ${problems.length} problem(s):\n${problems.map((p) => `  - ${p}`).join("\n")}`,
+    );
     this.problems = problems;
   }
 }
@@ -88,13 +97,19 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
 
   const values = read(environment, withFiles(env, problems), "");
   const directory = resolve(values?.CONFIG_DIR ?? env.CONFIG_DIR ?? "config");
-  const performance = read(performanceFile, readYaml(directory, "performance.yaml", problems), "performance.yaml");
+  const performance = read(
+    performanceFile,
+    readYaml(directory, "performance.yaml", problems),
+    "performance.yaml",
+  );
   const security = read(securityFile, readYaml(directory, "security.yaml", problems), "security.yaml");
 
   if (values?.NODE_ENV === "production") {
     for (const name of ["DATABASE_URL", "REDIS_URL", "API_KEY"] as const)
       if (values[name] === undefined)
-        problems.push(`${name}: required with NODE_ENV=production (the embedded defaults are for trying it out)`);
+        problems.push(
+          `${name}: required with NODE_ENV=production (the embedded defaults are for trying it out)`,
+        );
   }
   if (problems.length > 0 || !values || !performance || !security) throw new ConfigError(problems);
   return deepFreeze(group(values, performance, security));
@@ -139,7 +154,10 @@ function group(
   };
 }
 
-function withFiles(env: Record<string, string | undefined>, problems: string[]): Record<string, string | undefined> {
+function withFiles(
+  env: Record<string, string | undefined>,
+  problems: string[],
+): Record<string, string | undefined> {
   const values: Record<string, string | undefined> = {};
   for (const name of Object.keys(environment.shape)) {
     const file = env[`${name}_FILE`];

@@ -16,7 +16,8 @@ function describeError(value: unknown): unknown {
 }
 
 const errorsAsData = winston.format((info) => {
-  for (const [key, value] of Object.entries(info)) if (value instanceof Error) info[key] = describeError(value);
+  for (const [key, value] of Object.entries(info))
+    if (value instanceof Error) info[key] = describeError(value);
   return info;
 });
 

@@ -104,7 +104,11 @@ export type CanonicalEvent = z.output<typeof canonicalEvent>;
 export type SourceEvent = Omit<CanonicalEvent, "account_id">;
 
 /** Types that speak of no single message. */
-const WITHOUT_MESSAGE: ReadonlySet<EventType> = new Set(["preference.changed", "template.changed", "channel.changed"]);
+const WITHOUT_MESSAGE: ReadonlySet<EventType> = new Set([
+  "preference.changed",
+  "template.changed",
+  "channel.changed",
+]);
 
 export const needsMessageId = (type: EventType): boolean => !WITHOUT_MESSAGE.has(type);
 

@@ -1,0 +1,80 @@
+import type pg from "pg";
+import type { Config } from "./config.js";
+import { createDb, createPool, type Db } from "./db/client.js";
+import { type Installation, readInstallation } from "./db/queries/installation.js";
+import { createQueues, type QueueStore, type Queues } from "./jobs/queue.js";
+import { createLog, type Log } from "./log.js";
+
+/** What every part of a process shares. Made once by its main, released in the opposite order. */
+export interface Context extends AsyncDisposable {
+  config: Config;
+  log: Log;
+  pool: pg.Pool;
+  db: Db;
+  installation: Installation;
+  queues: Queues;
+  now: () => Date;
+}
+
+/** An API statement that runs longer than this is a mistake; jobs stream for as long as they need. */
+const API_STATEMENT_TIMEOUT_MS = 15_000;
+
+/** Slots for the queues' LISTEN connections and their commands, when the queues live in Postgres. */
+const QUEUE_POOL_SIZE = 8;
+
+/**
+ * Opens database and queues, in this order. Throws when the database cannot be reached or has no schema yet; what was
+ * opened until then is closed again.
+ */
+export async function openContext(
+  config: Config,
+  options: { process: "api" | "worker" | "scheduler" | "cli"; databaseUrl?: string; log?: Log },
+): Promise<Context> {
+  const url = options.databaseUrl ?? config.database.url;
+  if (!url)
+    throw new Error(
+      "DATABASE_URL is not set. `npm start` brings its own database; a single process needs the URL.",
+    );
+  const log = options.log ?? createLog({ level: config.log.level, process: options.process });
+  const pool = createPool(
+    {
+      url,
+      name: options.process,
+      size: config.database.poolSize,
+      statementTimeoutMs: options.process === "api" ? API_STATEMENT_TIMEOUT_MS : 0,
+    },
+    (error) => log.warn("database connection lost", { error }),
+  );
+  const db = createDb(pool);
+  try {
+    const installation = await readInstallation(db);
+    const queues = createQueues({
+      store: queueStore(config, url),
+      installationId: installation.installationId,
+      process: options.process,
+      log,
+    });
+    return {
+      config,
+      log,
+      pool,
+      db,
+      installation,
+      queues,
+      now: () => new Date(),
+      async [Symbol.asyncDispose]() {
+        await queues.close();
+        await pool.end();
+      },
+    };
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
+}
+
+export function queueStore(config: Config, databaseUrl: string): QueueStore {
+  return config.redis.url
+    ? { kind: "redis", url: config.redis.url }
+    : { kind: "postgres", url: databaseUrl, poolSize: QUEUE_POOL_SIZE };
+}

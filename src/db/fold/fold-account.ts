@@ -1,0 +1,115 @@
+import { CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
+import type { Db } from "../client.js";
+import type { Database } from "../schema.js";
+import { foldBatchSql } from "./fold-statement.js";
+
+/** Where a fold has got to in an account's events: `seq` breaks ties inside one transaction. */
+export interface Position {
+  xid: string;
+  seq: number;
+}
+
+export interface FoldedBatch {
+  events: number;
+  messages: number;
+  /** After the last event read; undefined when there was none. */
+  position: Position | undefined;
+  caughtUp: boolean;
+}
+
+/**
+ * Folds the next batch of one account in one transaction. `after` lets a caller go on past what the watermark may
+ * already promise (see below); it is never behind the watermark. Folding the same events again changes nothing.
+ *
+ * The watermark advances only to the oldest transaction still running, read before the events: what commits later
+ * sorts after it, so nothing is missed, and a long transaction elsewhere delays nobody, it only makes us read some
+ * events again.
+ */
+export async function foldBatch(
+  db: Db,
+  accountId: string,
+  options: { after?: Position | undefined; limit: number },
+): Promise<FoldedBatch> {
+  return db.transaction().execute(async (trx) => {
+    const watermark = await lockWatermark(trx, accountId);
+    if (!watermark) return { events: 0, messages: 0, position: undefined, caughtUp: true };
+    const horizon = await oldestRunning(trx);
+    await preferIndexes(trx);
+    const from = options.after && isAfter(options.after, watermark) ? options.after : watermark;
+    const result = await trx.executeQuery<{
+      events: number;
+      messages: number;
+      xid: string | null;
+      seq: number | null;
+    }>(CompiledQuery.raw(foldBatchSql, [accountId, from.xid, from.seq, options.limit]));
+    const { events, messages, xid, seq } = result.rows[0]!;
+    const position = xid === null || seq === null ? undefined : { xid, seq };
+    const caughtUp = events < options.limit;
+    await advance(trx, accountId, {
+      position: position && safeWatermark(position, horizon, watermark),
+      changed: messages > 0,
+      caughtUp,
+    });
+    return { events, messages, position, caughtUp };
+  });
+}
+
+/** Takes the account's fold lock for the rest of the transaction. Whatever rewrites state takes it. */
+export async function lockWatermark(
+  trx: Transaction<Database>,
+  accountId: string,
+): Promise<Position | undefined> {
+  const row = await trx
+    .selectFrom("fold_watermarks")
+    .select(["xid", "seq"])
+    .where("account_id", "=", accountId)
+    .forUpdate()
+    .executeTakeFirst();
+  return row;
+}
+
+/** The oldest transaction id still in progress. Read alone: on a sharded cluster it must not be pushed to a shard. */
+async function oldestRunning(trx: Kysely<Database>): Promise<string> {
+  const result = await sql<{
+    xmin: string;
+  }>`select pg_snapshot_xmin(pg_current_snapshot())::text as xmin`.execute(trx);
+  return result.rows[0]!.xmin;
+}
+
+/**
+ * The batch's size is known to us and not to the planner, which takes common table expressions for tiny or huge.
+ * Every join of the fold is an index probe per row; compiling the statement would cost more than running it.
+ */
+async function preferIndexes(trx: Kysely<Database>): Promise<void> {
+  await sql`select set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+                   set_config('work_mem', '64MB', true)`.execute(trx);
+}
+
+async function advance(
+  trx: Kysely<Database>,
+  accountId: string,
+  outcome: { position: Position | undefined; changed: boolean; caughtUp: boolean },
+): Promise<void> {
+  if (!outcome.position && !outcome.caughtUp) return;
+  await trx
+    .updateTable("fold_watermarks")
+    .set((eb) => ({
+      ...(outcome.position ?? {}),
+      ...(outcome.changed ? { version: eb("version", "+", 1) } : {}),
+      ...(outcome.caughtUp ? { folded_at: sql<Date>`now()` } : {}),
+    }))
+    .where("account_id", "=", accountId)
+    .execute();
+}
+
+export function isAfter(a: Position, b: Position): boolean {
+  const xids = BigInt(a.xid) - BigInt(b.xid);
+  return xids === 0n ? a.seq > b.seq : xids > 0n;
+}
+
+/** Just before the first event of `horizon`, which may still be writing, unless the batch ended earlier. */
+function safeWatermark(position: Position, horizon: string, current: Position): Position {
+  const limit = { xid: horizon, seq: -1 };
+  const safe = isAfter(position, limit) ? limit : position;
+  return isAfter(safe, current) ? safe : current;
+}

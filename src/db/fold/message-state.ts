@@ -1,0 +1,118 @@
+/**
+ * What a message row is made of, and how events merge into it. Both lists drive the SQL text of the fold.
+ *
+ * Merging is commutative, associative and idempotent: a stage keeps its earliest time, a fact keeps the value that
+ * comes with the least order key, so neither order, duplication nor batching of events can change the result.
+ */
+
+/** A stage column and the event type that sets it. */
+export interface Stage {
+  column: string;
+  type: string;
+}
+
+/** Ranks of the delivery path, then the stages that stand apart from it. */
+export const stages: readonly Stage[] = [
+  { column: "queued_at", type: "message.queued" },
+  { column: "accepted_at", type: "message.accepted" },
+  { column: "sent_at", type: "message.sent" },
+  { column: "delivered_at", type: "message.delivered" },
+  { column: "read_at", type: "message.read" },
+  { column: "played_at", type: "message.played" },
+  { column: "failed_at", type: "message.failed" },
+  { column: "received_at", type: "message.received" },
+  { column: "deleted_at", type: "message.deleted" },
+  { column: "edited_at", type: "message.edited" },
+  { column: "revoked_at", type: "message.revoked" },
+];
+
+/** Columns that always travel together, and the column that holds the order key of the event they came with. */
+export interface Fact {
+  order: string;
+  columns: readonly string[];
+  /** The fact as one text, null when it is absent; the last tie-break between equal order keys. */
+  asText: (row: string) => string;
+  /** `asText` undone, a column each. */
+  fromText: (text: string) => readonly string[];
+}
+
+function single(column: string, order: string, cast = ""): Fact {
+  return {
+    order,
+    columns: [column],
+    asText: (row) => (cast ? `${row}.${column}::text` : `${row}.${column}`),
+    fromText: (text) => [`(${text})${cast}`],
+  };
+}
+
+/** Several columns as a JSON array. It is absent when the first of them is. */
+function joined(columns: readonly { name: string; cast?: string }[], order: string): Fact {
+  return {
+    order,
+    columns: columns.map((column) => column.name),
+    asText: (row) =>
+      `case when ${row}.${columns[0]!.name} is not null then ` +
+      `jsonb_build_array(${columns.map((column) => `${row}.${column.name}`).join(", ")})::text end`,
+    fromText: (text) => columns.map((column, index) => `((${text})::jsonb ->> ${index})${column.cast ?? ""}`),
+  };
+}
+
+export const facts: readonly Fact[] = [
+  single("channel_id", "channel_order"),
+  single("direction", "direction_order", "::message_direction"),
+  joined([{ name: "chat_id" }, { name: "chat_kind" }], "chat_order"),
+  single("contact_id", "contact_order"),
+  joined([{ name: "content_kind" }, { name: "text_length", cast: "::integer" }], "content_order"),
+  single("reply_to", "reply_to_order"),
+  joined([{ name: "origin" }, { name: "agent_id" }], "origin_order"),
+  joined(
+    [
+      { name: "template" },
+      { name: "template_id" },
+      { name: "template_language" },
+      { name: "template_category" },
+    ],
+    "template_order",
+  ),
+  single("campaign_id", "campaign_order"),
+  single("tags", "tags_order", "::text[]"),
+  joined([{ name: "error_code" }, { name: "error_class" }, { name: "error_title" }], "error_order"),
+  single("pricing", "pricing_order", "::jsonb"),
+];
+
+/** Every column that a fold may write, in table order. */
+export const stateColumns: readonly string[] = [
+  ...stages.map((stage) => stage.column),
+  ...facts.flatMap((fact) => [fact.order, ...fact.columns]),
+];
+
+/**
+ * A time carries its quality in its microsecond digit (0 provider, 1 gateway, 2 observed, 3 inferred): WhatsApp's
+ * times have whole milliseconds at most, so the digit is free, and `least()` of two equal times prefers the better.
+ */
+const isTrusted = (time: string) =>
+  `${time} - date_bin('1 millisecond', ${time}, 'epoch'::timestamptz) < interval '2 microseconds'`;
+
+/** Milliseconds from one trusted stage to another, null unless both are; negative when the clocks disagree. */
+export const elapsedMs = (from: string, to: string): string =>
+  `case when ${isTrusted(from)} and ${isTrusted(to)} then round(date_part('epoch', ${to} - ${from}) * 1000)::bigint end`;
+
+/** The cohort a message belongs to: the moment we let go of it, else its earliest known stage. */
+export const anchorAt = (row: string): string =>
+  `coalesce(least(${row}.queued_at, ${row}.accepted_at, ${row}.sent_at), ` +
+  `least(${row}.delivered_at, ${row}.read_at, ${row}.played_at, ${row}.failed_at, ${row}.received_at))`;
+
+/** Whether WhatsApp ever said that it arrived: then an earlier or later failure does not count. */
+export const hasArrived = (row: string): string =>
+  `(${row}.delivered_at is not null or ${row}.read_at is not null or ${row}.played_at is not null)`;
+
+/** The state shown in message rows: the furthest stage, `failed` only while nothing says that it arrived. */
+export const statusOf = (row: string): string =>
+  `case when ${row}.played_at is not null then 'played'
+     when ${row}.read_at is not null then 'read'
+     when ${row}.delivered_at is not null then 'delivered'
+     when ${row}.failed_at is not null then 'failed'
+     when ${row}.sent_at is not null then 'sent'
+     when ${row}.accepted_at is not null then 'accepted'
+     when ${row}.queued_at is not null then 'queued'
+     when ${row}.received_at is not null then 'received' end`;

@@ -1,0 +1,56 @@
+import { sql } from "kysely";
+import type { Db } from "../client.js";
+
+/** Creates the accounts that do not exist yet, with a fold watermark each. Idempotent. */
+export async function ensureAccounts(db: Db, accountIds: readonly string[]): Promise<void> {
+  if (accountIds.length === 0) return;
+  const sorted = [...accountIds].sort();
+  await sql`
+    with made as (
+      insert into accounts (account_id) select unnest(${sorted}::text[]) on conflict do nothing returning account_id
+    )
+    insert into fold_watermarks (account_id, epoch)
+    select account_id, (select epoch from installation) from made
+    on conflict do nothing`.execute(db);
+}
+
+/** Which of these accounts exist. */
+export async function existingAccounts(db: Db, accountIds: readonly string[]): Promise<Set<string>> {
+  const rows = await db
+    .selectFrom("accounts")
+    .select("account_id")
+    .where("account_id", "in", [...accountIds])
+    .execute();
+  return new Set(rows.map((row) => row.account_id));
+}
+
+/** The account each channel belongs to; channels that nobody claimed are absent. */
+export async function accountsOfChannels(
+  db: Db,
+  channelIds: readonly string[],
+): Promise<Map<string, string>> {
+  if (channelIds.length === 0) return new Map();
+  const rows = await db
+    .selectFrom("channels")
+    .select(["channel_id", "account_id"])
+    .where("channel_id", "in", [...channelIds])
+    .execute();
+  return new Map(rows.map((row) => [row.channel_id, row.account_id]));
+}
+
+/**
+ * Accounts with events after their watermark, at most `limit`. One index probe a partition and account, in commit
+ * order. The overlap that an unfinished transaction elsewhere forces is seen as lag too: folding it is harmless.
+ */
+export async function laggingAccounts(db: Db, limit: number): Promise<string[]> {
+  const result = await sql<{ account_id: string }>`
+    select w.account_id
+    from fold_watermarks w
+    where exists (
+      select from message_events e
+      where e.account_id = w.account_id and (e.xid, e.seq) > (w.xid, w.seq)
+    )
+    order by w.folded_at nulls first
+    limit ${limit}`.execute(db);
+  return result.rows.map((row) => row.account_id);
+}

@@ -1,0 +1,46 @@
+import { sql } from "kysely";
+import type { Db } from "../client.js";
+
+/** Months made ahead, so that no event of tomorrow lands in the default partition. */
+const MONTHS_AHEAD = 2;
+/** Months made behind at the first start: what most back-fills need. Older events go to the default partition. */
+const MONTHS_BEHIND = 3;
+
+/**
+ * Creates the missing monthly partitions of `message_events` around `now`. Safe to run from several processes at
+ * once (one advisory lock) and again at any time. A month whose events already sit in the default partition is left
+ * there: moving them is not worth a lock on ingest.
+ */
+export async function ensurePartitions(db: Db, now: Date): Promise<{ created: string[] }> {
+  return db.transaction().execute(async (trx) => {
+    await sql`select pg_advisory_xact_lock(hashtext('message_events partitions'))`.execute(trx);
+    const existing = await sql<{ name: string }>`
+      select child.relname as name
+      from pg_inherits join pg_class child on child.oid = inhrelid
+      where inhparent = 'message_events'::regclass`.execute(trx);
+    const names = new Set(existing.rows.map((row) => row.name));
+    const created: string[] = [];
+    for (let offset = -MONTHS_BEHIND; offset <= MONTHS_AHEAD; offset++) {
+      const from = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + offset, 1));
+      const to = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + offset + 1, 1));
+      const name = `message_events_${from.toISOString().slice(0, 7).replace("-", "_")}`;
+      if (names.has(name) || (await defaultHolds(trx, from, to))) continue;
+      await sql
+        .raw(
+          `create table ${name} partition of message_events
+             for values from ('${from.toISOString()}') to ('${to.toISOString()}')`,
+        )
+        .execute(trx);
+      created.push(name);
+    }
+    return { created };
+  });
+}
+
+async function defaultHolds(db: Db, from: Date, to: Date): Promise<boolean> {
+  const found = await sql`
+    select from message_events_default where occurred_at >= ${from} and occurred_at < ${to} limit 1`.execute(
+    db,
+  );
+  return found.rows.length > 0;
+}

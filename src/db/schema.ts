@@ -1,0 +1,136 @@
+import type { ColumnType, Generated } from "kysely";
+
+/**
+ * The tables as Kysely sees them. Bulk statements (ingest, fold, metrics, COPY) are SQL text over more columns than
+ * are typed here; `docs/schema.txt` is the whole, dumped from a migrated database and checked in CI.
+ */
+export interface Database {
+  installation: InstallationTable;
+  accounts: AccountsTable;
+  channels: ChannelsTable;
+  api_keys: ApiKeysTable;
+  idempotency_keys: IdempotencyKeysTable;
+  fold_watermarks: FoldWatermarksTable;
+  runs: RunsTable;
+  quarantined_events: QuarantinedEventsTable;
+}
+
+type Json<T> = ColumnType<T, string, string>;
+type NullableJson<T> = ColumnType<T | null, string | null | undefined, string | null>;
+
+interface InstallationTable {
+  only_row: Generated<boolean>;
+  installation_id: string;
+  session_secret: Buffer;
+  system_identifier: string;
+  epoch: Generated<number>;
+  created_at: Generated<Date>;
+}
+
+interface AccountsTable {
+  account_id: string;
+  name: string | null;
+  time_zone: Generated<string>;
+  created_at: Generated<Date>;
+}
+
+interface ChannelsTable {
+  account_id: string;
+  channel_id: string;
+  name: string | null;
+  created_at: Generated<Date>;
+}
+
+export const roles = ["viewer", "analyst", "ingest", "operator", "admin"] as const;
+export type Role = (typeof roles)[number];
+
+interface ApiKeysTable {
+  key_id: Generated<string>;
+  prefix: string;
+  secret_hash: Buffer;
+  name: string;
+  role: Role;
+  /** null: every account, those to come included. */
+  account_ids: string[] | null;
+  created_at: Generated<Date>;
+  expires_at: Date | null;
+  revoked_at: Date | null;
+}
+
+interface IdempotencyKeysTable {
+  scope: string;
+  key: string;
+  body_hash: Buffer;
+  status: number | null;
+  headers: NullableJson<Record<string, string>>;
+  body: NullableJson<unknown>;
+  created_at: Generated<Date>;
+}
+
+interface FoldWatermarksTable {
+  account_id: string;
+  epoch: number;
+  xid: Generated<string>;
+  seq: Generated<number>;
+  version: Generated<number>;
+  folded_at: Date | null;
+}
+
+export type RunKind = "report" | "export" | "aggregation";
+export type RunStatus = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+
+/** What a finished run left on disk. `bytes` and `sha256` are those of the file as it is downloaded. */
+export interface Artifact {
+  key: string;
+  file_name: string;
+  content_type: string;
+  bytes: number;
+  rows: number;
+  sha256: string;
+  expires_at: string;
+}
+
+export interface RunError {
+  code: string;
+  message: string;
+}
+
+interface RunsTable {
+  account_id: string;
+  run_id: Generated<string>;
+  kind: RunKind;
+  status: Generated<RunStatus>;
+  params: Json<Record<string, unknown>>;
+  requested_by: string;
+  generation: Generated<number>;
+  fence: Generated<number>;
+  attempt: Generated<number>;
+  max_attempts: Generated<number>;
+  worker: string | null;
+  heartbeat_at: Date | null;
+  cancel_requested_at: Date | null;
+  progress_rows: Generated<number>;
+  progress_total_rows: number | null;
+  progress_bytes: Generated<number>;
+  artifact: NullableJson<Artifact>;
+  result: NullableJson<Record<string, unknown>>;
+  error: NullableJson<RunError>;
+  created_at: Generated<Date>;
+  enqueued_at: Date | null;
+  started_at: Date | null;
+  finished_at: Date | null;
+  updated_at: Generated<Date>;
+}
+
+interface QuarantinedEventsTable {
+  account_id: string;
+  payload_hash: string;
+  source: string;
+  reason: string;
+  kind: string;
+  channel_id: string | null;
+  payload: string;
+  times: Generated<number>;
+  first_seen_at: Generated<Date>;
+  last_seen_at: Generated<Date>;
+}

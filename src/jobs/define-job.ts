@@ -1,0 +1,81 @@
+import type { z } from "zod";
+import type { Db } from "../db/client.js";
+import type { CopySource } from "../db/copy.js";
+import type { ArtifactStore } from "../exports/artifacts/disk.js";
+import type { Log } from "../log.js";
+import type { Enqueue } from "./queue.js";
+
+/** Queues by latency class, not by feature. */
+export const queueNames = ["aggregation", "reports", "exports", "maintenance"] as const;
+export type QueueName = (typeof queueNames)[number];
+
+/** What every job may use. `signal` fires on time-out, cancel and shutdown; its reason says which. */
+export interface JobContext {
+  db: Db;
+  copy: CopySource;
+  artifacts: ArtifactStore;
+  log: Log;
+  signal: AbortSignal;
+  now: () => Date;
+  enqueue: Enqueue;
+  settings: JobSettings;
+  job: {
+    id: string;
+    /** When it was added; the "when" of scheduled jobs. */
+    addedAt: Date;
+    isLastAttempt: boolean;
+  };
+  /** Name of the process, shown beside the runs it works on. */
+  worker: string;
+}
+
+export interface JobSettings {
+  foldBatchSize: number;
+  artifactRetentionMs: number;
+}
+
+export interface Backoff {
+  type: "exponential" | "fixed";
+  delayMs: number;
+}
+
+export interface JobDefinition<Payload> {
+  /** Stable for ever: it names the jobs already queued. */
+  kind: string;
+  queue: QueueName;
+  payload: z.ZodType<Payload>;
+  /** Attempts after errors. A drained or stalled worker spends none. */
+  attempts: number;
+  backoff: Backoff;
+  timeoutMs: number;
+  /**
+   * While a job of this key waits, another add is ignored; while it runs, one more run follows it with the newest
+   * payload. Only for payloads that are nothing but their key.
+   */
+  dedupe: ((payload: Payload) => string) | undefined;
+  /** Runs on its own, once per fire of the cron expression (UTC), however many schedulers there are. */
+  schedule: { cron: string; payload: Payload } | undefined;
+  /** Does the work, returns small counts for the log. Safe to run twice, killed anywhere, late. */
+  run(payload: Payload, context: JobContext): Promise<Record<string, unknown>>;
+  /** Called once when the queue has given the job up, also when it kept killing its worker. */
+  onGivenUp:
+    | ((payload: Payload, error: Error, context: Pick<JobContext, "db" | "log">) => Promise<void>)
+    | undefined;
+}
+
+type Defaulted = "attempts" | "backoff" | "timeoutMs" | "dedupe" | "schedule" | "onGivenUp";
+
+/** Fills the defaults; a call of `enqueue` may override attempts, delay and id. */
+export function defineJob<Payload>(
+  definition: Omit<JobDefinition<Payload>, Defaulted> & Partial<Pick<JobDefinition<Payload>, Defaulted>>,
+): JobDefinition<Payload> {
+  return {
+    attempts: 5,
+    backoff: { type: "exponential", delayMs: 1_000 },
+    timeoutMs: 15 * 60_000,
+    dedupe: undefined,
+    schedule: undefined,
+    onGivenUp: undefined,
+    ...definition,
+  };
+}

@@ -1,0 +1,202 @@
+import { createPostgresBackend, type Job, type JobsOptions, Queue, runMigrations } from "bullmq";
+import { Redis } from "ioredis";
+import pg from "pg";
+import { createPool } from "../db/client.js";
+import { Unavailable } from "../errors.js";
+import type { Log } from "../log.js";
+import { type JobDefinition, type QueueName, queueNames } from "./define-job.js";
+
+/** Where the queues live: Redis when it is configured, else a schema of its own in Postgres. */
+export type QueueStore = { kind: "redis"; url: string } | { kind: "postgres"; url: string; poolSize: number };
+
+export interface EnqueueOptions {
+  /** Makes the add idempotent while a job of this id is known: a row's id, a schedule's slot. */
+  id?: string;
+  delayMs?: number;
+  /** `false`: add it even if the queue believes that such a job is already waiting. */
+  dedupe?: false;
+}
+
+/** Asks for work. Resolves when the queue has it; throws `Unavailable` when the queue cannot be reached. */
+export type Enqueue = <Payload>(
+  job: JobDefinition<Payload>,
+  payload: Payload,
+  options?: EnqueueOptions,
+) => Promise<void>;
+
+export type JobState = "waiting" | "active" | "delayed" | "completed" | "failed" | "unknown";
+
+export interface Queues {
+  enqueue: Enqueue;
+  /** What the queue knows of a job. */
+  stateOf(queue: QueueName, id: string): Promise<JobState>;
+  /** Takes a job that has not started out of the queue; a running one is left alone. */
+  remove(queue: QueueName, id: string): Promise<void>;
+  counts(): Promise<Record<string, Record<string, number>>>;
+  /** For Bull Board only. */
+  all(): readonly Queue[];
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** An add that takes longer than this is refused, so that a request never hangs on a queue that is away. */
+const ENQUEUE_TIMEOUT_MS = 3_000;
+
+/** The schema of the queues when they live in Postgres. */
+const QUEUE_SCHEMA = "bullmq";
+
+/** One slot of Redis Cluster per queue: the name is its hash tag. */
+export const queueKey = (installationId: string, name: QueueName): string => `{${installationId}-${name}}`;
+
+/** A producer of jobs. Opens its connections at once; `close` releases all of them. */
+export function createQueues(options: {
+  store: QueueStore;
+  installationId: string;
+  process: string;
+  log: Log;
+}): Queues {
+  const connection = openStore(options.store, options.process, options.log, "producer");
+  const queues = new Map(
+    queueNames.map((name) => {
+      const queue = connection.queue(queueKey(options.installationId, name));
+      queue.on("error", (error) => options.log.warn("queue error", { queue: name, error }));
+      return [name, queue];
+    }),
+  );
+  return {
+    async enqueue(job, payload, call) {
+      const data = job.payload.parse(payload) as object;
+      const added = queues.get(job.queue)!.add(job.kind, data, jobOptions(job, payload, call));
+      await withTimeout(added, ENQUEUE_TIMEOUT_MS);
+    },
+    async stateOf(queue, id) {
+      const state = await queues.get(queue)!.getJobState(id);
+      if (state === "prioritized" || state === "waiting-children") return "waiting";
+      return state;
+    },
+    async remove(queue, id) {
+      await queues.get(queue)!.remove(id);
+    },
+    async counts() {
+      const entries = await Promise.all(
+        [...queues].map(async ([name, queue]) => [name, await queue.getJobCounts()] as const),
+      );
+      return Object.fromEntries(entries);
+    },
+    all: () => [...queues.values()],
+    ping: connection.ping,
+    async close() {
+      await Promise.all([...queues.values()].map((queue) => queue.close()));
+      await connection.close();
+    },
+  };
+}
+
+function jobOptions<Payload>(
+  job: JobDefinition<Payload>,
+  payload: Payload,
+  call: EnqueueOptions | undefined,
+): JobsOptions {
+  const key = call?.dedupe === false ? undefined : job.dedupe?.(payload);
+  return {
+    attempts: job.attempts,
+    backoff: { type: job.backoff.type, delay: job.backoff.delayMs, jitter: 0.3 },
+    removeOnComplete: { age: 3_600, count: 1_000 },
+    removeOnFail: { age: 14 * 24 * 3_600, count: 5_000 },
+    sizeLimit: 16_384,
+    ...(call?.id === undefined ? {} : { jobId: call.id }),
+    ...(call?.delayMs === undefined ? {} : { delay: call.delayMs }),
+    ...(key === undefined ? {} : { deduplication: { id: `${job.kind}/${key}`, keepLastIfActive: true } }),
+  };
+}
+
+async function withTimeout<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(queueAway(new Error(`no answer within ${timeoutMs} ms`))), timeoutMs);
+  });
+  // The add may still fail after we have stopped waiting for it.
+  work.catch(() => {});
+  try {
+    return await Promise.race([work.catch((error: unknown) => Promise.reject(queueAway(error))), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const queueAway = (cause: unknown) =>
+  new Unavailable("queue_unavailable", "The job queue cannot be reached; try again shortly.", {
+    cause,
+    headers: { "retry-after": "2" },
+  });
+
+/** A connection that queues and workers of one process share. */
+export interface StoreConnection {
+  queue(name: string): Queue;
+  /** For the workers' constructor: the connection, and the backend factory when it is not Redis. */
+  workerArguments: { connection: object; backend: typeof createPostgresBackend | undefined };
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function openStore(
+  store: QueueStore,
+  name: string,
+  log: Log,
+  role: "producer" | "worker",
+): StoreConnection {
+  return store.kind === "redis" ? openRedis(store.url, name, log, role) : openPostgres(store, name, log);
+}
+
+function openRedis(url: string, name: string, log: Log, role: "producer" | "worker"): StoreConnection {
+  const redis = new Redis(url, {
+    connectionName: name,
+    // A producer answers 503 at once instead of queueing commands in memory; a worker waits for Redis to come back.
+    enableOfflineQueue: role === "worker",
+    maxRetriesPerRequest: role === "worker" ? null : 1,
+    retryStrategy: (times) => Math.min(100 * times, 2_000),
+  });
+  redis.on("error", (error) => log.warn("redis error", { error }));
+  return {
+    queue: (queueName) => new Queue(queueName, { connection: redis as never }),
+    workerArguments: { connection: redis, backend: undefined },
+    ping: async () => void (await redis.ping()),
+    close: async () => {
+      redis.disconnect();
+    },
+  };
+}
+
+function openPostgres(store: { url: string; poolSize: number }, name: string, log: Log): StoreConnection {
+  const pool = createPool(
+    {
+      url: store.url,
+      name: `${name} queues`,
+      size: store.poolSize,
+      statementTimeoutMs: 0,
+      settings: { search_path: QUEUE_SCHEMA },
+    },
+    (error) => log.warn("queue connection lost", { error }),
+  );
+  return {
+    // The two backends' types differ only in what `connection` may be.
+    queue: (queueName) =>
+      new Queue(queueName, { connection: pool as never }, createPostgresBackend) as unknown as Queue,
+    workerArguments: { connection: pool, backend: createPostgresBackend },
+    ping: async () => void (await pool.query("select 1")),
+    close: () => pool.end(),
+  };
+}
+
+/** Makes or updates the tables of the Postgres queues. Safe from several processes at once. */
+export async function migrateQueues(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await runMigrations(client, QUEUE_SCHEMA);
+  } finally {
+    await client.end();
+  }
+}
+
+export type { Job };
