@@ -1,0 +1,309 @@
+import { type Selectable, sql } from "kysely";
+import type { Db } from "../client.js";
+import type { Artifact, Database, RunError, RunKind, RunStatus } from "../schema.js";
+
+export type Run = Selectable<Database["runs"]>;
+
+/** What a job carries: the row has everything else. `generation` rises with every retry that a user asks for. */
+export interface RunKey {
+  accountId: string;
+  runId: string;
+  generation: number;
+}
+
+/** What a worker holds while it works on a run; every write it makes names the fence. */
+export interface Claim {
+  accountId: string;
+  runId: string;
+  fence: number;
+}
+
+/** The queue's id for the work on a run. Another generation is other work. */
+export const runJobId = (key: RunKey): string => `${key.runId}-g${key.generation}`;
+
+export async function insertRun(
+  db: Db,
+  run: { accountId: string; kind: RunKind; params: Record<string, unknown>; requestedBy: string },
+): Promise<Run> {
+  return db
+    .insertInto("runs")
+    .values({
+      account_id: run.accountId,
+      kind: run.kind,
+      params: JSON.stringify(run.params),
+      requested_by: run.requestedBy,
+    })
+    .returningAll()
+    .executeTakeFirstOrThrow();
+}
+
+/** `accounts` undefined: all of them. Runs of other accounts are as good as absent. */
+export async function findRun(
+  db: Db,
+  kind: RunKind,
+  runId: string,
+  accounts: readonly string[] | undefined,
+): Promise<Run | undefined> {
+  let query = db.selectFrom("runs").selectAll().where("run_id", "=", runId).where("kind", "=", kind);
+  if (accounts) query = query.where("account_id", "in", accounts.length > 0 ? [...accounts] : [""]);
+  return query.executeTakeFirst();
+}
+
+export async function listRuns(
+  db: Db,
+  filter: {
+    kind: RunKind;
+    accountId: string;
+    status?: RunStatus | undefined;
+    before?: { createdAt: Date; runId: string } | undefined;
+    limit: number;
+  },
+): Promise<Run[]> {
+  let query = db
+    .selectFrom("runs")
+    .selectAll()
+    .where("account_id", "=", filter.accountId)
+    .where("kind", "=", filter.kind);
+  if (filter.status) query = query.where("status", "=", filter.status);
+  if (filter.before)
+    query = query.where(
+      sql<boolean>`(created_at, run_id) < (${filter.before.createdAt}, ${filter.before.runId}::uuid)`,
+    );
+  return query.orderBy("created_at", "desc").orderBy("run_id", "desc").limit(filter.limit).execute();
+}
+
+/** Queued runs of the same kind that were asked for earlier, over all accounts: the place in line. */
+export async function queuePosition(db: Db, run: Run): Promise<number> {
+  const row = await db
+    .selectFrom("runs")
+    .select((eb) => eb.fn.countAll<number>().as("ahead"))
+    .where("status", "=", "queued")
+    .where("kind", "=", run.kind)
+    .where("created_at", "<", run.created_at)
+    .executeTakeFirstOrThrow();
+  return row.ahead + 1;
+}
+
+export async function markEnqueued(db: Db, key: RunKey): Promise<void> {
+  await db
+    .updateTable("runs")
+    .set({ enqueued_at: sql<Date>`now()` })
+    .where("account_id", "=", key.accountId)
+    .where("run_id", "=", key.runId)
+    .where("generation", "=", key.generation)
+    .execute();
+}
+
+/**
+ * Takes a run to work on it. A higher fence shuts out whoever held it before, alive or not: their next write finds no
+ * row. Undefined when there is nothing to do: finished, cancelled, or another generation.
+ */
+export async function claimRun(db: Db, key: RunKey, worker: string): Promise<Run | undefined> {
+  return db
+    .updateTable("runs")
+    .set((eb) => ({
+      status: "running" as const,
+      fence: eb("fence", "+", 1),
+      attempt: eb("attempt", "+", 1),
+      worker,
+      error: null,
+      heartbeat_at: sql<Date>`now()`,
+      started_at: sql<Date>`coalesce(started_at, now())`,
+      updated_at: sql<Date>`now()`,
+      progress_rows: 0,
+      progress_bytes: 0,
+    }))
+    .where("account_id", "=", key.accountId)
+    .where("run_id", "=", key.runId)
+    .where("generation", "=", key.generation)
+    .where("status", "in", ["queued", "running"])
+    .where("cancel_requested_at", "is", null)
+    .returningAll()
+    .executeTakeFirst();
+}
+
+export interface Progress {
+  rows: number;
+  totalRows?: number | undefined;
+  bytes: number;
+}
+
+/** Says that the worker is alive and how far it is. `lost`: somebody else holds the run now. */
+export async function beatRun(
+  db: Db,
+  claim: Claim,
+  progress: Progress,
+): Promise<"held" | "cancel_requested" | "lost"> {
+  const row = await db
+    .updateTable("runs")
+    .set({
+      heartbeat_at: sql<Date>`now()`,
+      updated_at: sql<Date>`now()`,
+      progress_rows: progress.rows,
+      progress_bytes: progress.bytes,
+      ...(progress.totalRows === undefined ? {} : { progress_total_rows: progress.totalRows }),
+    })
+    .where("account_id", "=", claim.accountId)
+    .where("run_id", "=", claim.runId)
+    .where("fence", "=", claim.fence)
+    .where("status", "=", "running")
+    .returning("cancel_requested_at")
+    .executeTakeFirst();
+  if (!row) return "lost";
+  return row.cancel_requested_at ? "cancel_requested" : "held";
+}
+
+export type Outcome =
+  | { status: "succeeded"; artifact?: Artifact | undefined; result?: Record<string, unknown> | undefined }
+  | { status: "failed"; error: RunError }
+  | { status: "cancelled" }
+  /** Will be tried again: `error` says why, `spendAttempt: false` when the worker only had to leave. */
+  | { status: "queued"; error?: RunError | undefined; spendAttempt: boolean };
+
+/**
+ * The one statement that makes the outcome of a run visible. False when the claim no longer holds: then nothing was
+ * published, and whatever the worker made is its own to clean up.
+ */
+export async function settleRun(db: Db, claim: Claim, outcome: Outcome, progress?: Progress): Promise<boolean> {
+  const finished = outcome.status !== "queued";
+  const result = await db
+    .updateTable("runs")
+    .set((eb) => ({
+      status: outcome.status,
+      updated_at: sql<Date>`now()`,
+      finished_at: finished ? sql<Date>`now()` : null,
+      heartbeat_at: null,
+      worker: null,
+      ...(progress && { progress_rows: progress.rows, progress_bytes: progress.bytes }),
+      ...(progress && outcome.status === "succeeded" ? { progress_total_rows: progress.rows } : {}),
+      ...("artifact" in outcome && outcome.artifact ? { artifact: JSON.stringify(outcome.artifact) } : {}),
+      ...("result" in outcome && outcome.result ? { result: JSON.stringify(outcome.result) } : {}),
+      ...("error" in outcome && outcome.error ? { error: JSON.stringify(outcome.error) } : {}),
+      ...(outcome.status === "queued" && !outcome.spendAttempt ? { attempt: eb("attempt", "-", 1) } : {}),
+    }))
+    .where("account_id", "=", claim.accountId)
+    .where("run_id", "=", claim.runId)
+    .where("fence", "=", claim.fence)
+    .where("status", "=", "running")
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
+}
+
+/** For a run that its worker can no longer speak for: the queue gave the job up. */
+export async function failAbandonedRun(db: Db, key: RunKey, error: RunError): Promise<boolean> {
+  const result = await db
+    .updateTable("runs")
+    .set((eb) => ({
+      status: "failed" as const,
+      error: JSON.stringify(error),
+      fence: eb("fence", "+", 1),
+      finished_at: sql<Date>`now()`,
+      updated_at: sql<Date>`now()`,
+      worker: null,
+    }))
+    .where("account_id", "=", key.accountId)
+    .where("run_id", "=", key.runId)
+    .where("generation", "=", key.generation)
+    .where("status", "in", ["queued", "running"])
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
+}
+
+/**
+ * Asks for a run to stop. A queued one is cancelled here and now; a running one is told, and its worker stops at its
+ * next heartbeat; a finished one stays as it is. A running one whose worker has gone silent is cancelled at once.
+ */
+export async function requestCancel(db: Db, accountId: string, runId: string): Promise<Run | undefined> {
+  const idle = sql<boolean>`(status = 'queued' or heartbeat_at is null or heartbeat_at < now() - interval '10 seconds')`;
+  return db
+    .updateTable("runs")
+    .set((eb) => ({
+      cancel_requested_at: sql<Date>`coalesce(cancel_requested_at, now())`,
+      status: sql<RunStatus>`case when ${idle} then 'cancelled' else status end`,
+      fence: sql<number>`case when ${idle} then fence + 1 else fence end`,
+      finished_at: sql<Date>`case when ${idle} then now() else finished_at end`,
+      updated_at: sql<Date>`now()`,
+      worker: eb.ref("worker"),
+    }))
+    .where("account_id", "=", accountId)
+    .where("run_id", "=", runId)
+    .where("status", "in", ["queued", "running"])
+    .returningAll()
+    .executeTakeFirst();
+}
+
+/** Starts a failed or cancelled run over: same parameters, attempts from zero. Undefined when it is neither. */
+export async function restartRun(db: Db, accountId: string, runId: string): Promise<Run | undefined> {
+  return db
+    .updateTable("runs")
+    .set((eb) => ({
+      status: "queued" as const,
+      generation: eb("generation", "+", 1),
+      attempt: 0,
+      error: null,
+      result: null,
+      cancel_requested_at: null,
+      enqueued_at: null,
+      started_at: null,
+      finished_at: null,
+      progress_rows: 0,
+      progress_bytes: 0,
+      updated_at: sql<Date>`now()`,
+    }))
+    .where("account_id", "=", accountId)
+    .where("run_id", "=", runId)
+    .where("status", "in", ["failed", "cancelled"])
+    .returningAll()
+    .executeTakeFirst();
+}
+
+/**
+ * Open runs that nobody seems to work on: queued for longer than `idleMs`, or running without a heartbeat for as long.
+ * The sweep asks the queue about each of them.
+ */
+export async function idleRuns(db: Db, idleMs: number, limit: number): Promise<Run[]> {
+  return db
+    .selectFrom("runs")
+    .selectAll()
+    .where("status", "in", ["queued", "running"])
+    .where(
+      sql<boolean>`coalesce(heartbeat_at, enqueued_at, created_at) < now() - ${idleMs} * interval '1 millisecond'`,
+    )
+    .orderBy("created_at")
+    .limit(limit)
+    .execute();
+}
+
+/** Whether a file of the store belongs to a run as its published artifact, or may still become it. */
+export async function isArtifactLive(db: Db, runId: string, key: string): Promise<boolean> {
+  const row = await db
+    .selectFrom("runs")
+    .select(["status", "artifact"])
+    .where("run_id", "=", runId)
+    .executeTakeFirst();
+  if (!row) return false;
+  return row.status === "running" || row.artifact?.key === key;
+}
+
+/** Artifacts past their time: their files can go, their rows stay and say so. */
+export async function expiredArtifacts(db: Db, limit: number): Promise<{ accountId: string; runId: string; key: string }[]> {
+  const rows = await db
+    .selectFrom("runs")
+    .select(["account_id", "run_id", "artifact"])
+    .where("artifact", "is not", null)
+    .where(sql<boolean>`(artifact ->> 'expires_at')::timestamptz < now()`)
+    .where(sql<boolean>`coalesce(artifact ->> 'removed', '') <> 'true'`)
+    .limit(limit)
+    .execute();
+  return rows.map((row) => ({ accountId: row.account_id, runId: row.run_id, key: row.artifact!.key }));
+}
+
+export async function countOpenRuns(db: Db): Promise<Record<string, number>> {
+  const rows = await db
+    .selectFrom("runs")
+    .select(["status", (eb) => eb.fn.countAll<number>().as("count")])
+    .where("status", "in", ["queued", "running"])
+    .groupBy("status")
+    .execute();
+  return Object.fromEntries(rows.map((row) => [row.status, row.count]));
+}
