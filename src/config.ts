@@ -139,6 +139,14 @@ function group(
   };
 }
 
+/** The environment for a child process: ours with these values, which also replace what NAME_FILE says. */
+export function environmentWith(
+  values: Partial<Record<keyof Environment | "UV_THREADPOOL_SIZE", string>>,
+): NodeJS.ProcessEnv {
+  const replaced = Object.keys(values).map((name) => [`${name}_FILE`, undefined]);
+  return { ...process.env, ...Object.fromEntries(replaced), ...values };
+}
+
 function withFiles(env: Record<string, string | undefined>, problems: string[]): Record<string, string | undefined> {
   const values: Record<string, string | undefined> = {};
   for (const name of Object.keys(environment.shape)) {

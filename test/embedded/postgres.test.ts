@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import {
   type EmbeddedPostgres,
   EmbeddedPostgresError,
@@ -10,6 +10,9 @@ import {
 } from "../../src/embedded/postgres.js";
 import { type Compiled, compile } from "../support/compile.js";
 import { alive, fast, query, serverProcess, silent, stopProcess, temporaryFolder, until } from "./support.js";
+
+// Each test makes at least one cluster.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 let compiled: Compiled;
 const running: EmbeddedPostgres[] = [];

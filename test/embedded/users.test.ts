@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, lstatSync, readFileSync } from "node:fs";
 import { cp, mkdir, readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type BinariesSource, installedBinaries } from "../../src/embedded/binaries.js";
 import { startEmbeddedPostgres } from "../../src/embedded/postgres.js";
 import { type Compiled, compile } from "../support/compile.js";
@@ -10,6 +10,9 @@ import { fast, query, serverProcess, silent, stopProcess, temporaryFolder } from
 
 const root = process.getuid?.() === 0;
 if (!root) console.log("not root: the tests of how root lends the server to another user are skipped");
+
+// Each test makes at least one cluster.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 let compiled: Compiled;
 beforeAll(async () => {
