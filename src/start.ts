@@ -1,0 +1,3 @@
+import { supervise } from "./supervisor/supervise.js";
+
+process.exit(await supervise());

@@ -1,0 +1,47 @@
+import cluster from "node:cluster";
+
+/** What a supervised process tells its parent. */
+export type SupervisedMessage =
+  | { type: "ready"; url?: string; apiKey?: string; pid?: number }
+  | { type: "retiring" };
+
+/** Tells the parent that this process is up and serving. Does nothing when nobody supervises it. */
+export function announceReady(info: { url?: string; apiKey?: string; pid?: number } = {}): void {
+  tell({ type: "ready", ...info });
+}
+
+/**
+ * Asks for a successor, when this process has served its number of requests. Keep on serving: once the successor is
+ * ready, SIGTERM comes. Returns false when nobody supervises this process.
+ */
+export function announceRetiring(): boolean {
+  return tell({ type: "retiring" });
+}
+
+/**
+ * Calls back, once, when the parent has died without saying goodbye: drain and exit then. Never called for a process that
+ * nobody supervises, and does not keep the process alive.
+ */
+export function onParentGone(callback: () => void): void {
+  if (process.send === undefined) return;
+  const { worker } = cluster;
+  if (worker) {
+    worker.once("disconnect", () => {
+      // Otherwise node:cluster ends the process right after this event, in the middle of its requests.
+      worker.exitedAfterDisconnect = true;
+      callback();
+    });
+  } else {
+    process.once("disconnect", callback);
+  }
+  // It would hold the event loop open after everything else has been closed.
+  process.channel?.unref();
+  if (!process.connected) queueMicrotask(callback);
+}
+
+function tell(message: SupervisedMessage): boolean {
+  if (process.send === undefined || !process.connected) return false;
+  // The parent may die between the check and the write; then there is nobody to tell.
+  process.send(message, undefined, undefined, () => {});
+  return true;
+}
