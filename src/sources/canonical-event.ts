@@ -75,6 +75,16 @@ export const canonicalEvent = z.strictObject({
       category: text(64).optional(),
     })
     .optional(),
+  /** What a `*.changed` event says: `{kind:"marketing_messages", value:"stop"}`, `{kind:"status", value:"REJECTED"}`. */
+  change: z
+    .strictObject({
+      kind: text(64),
+      value: text(256),
+      previous: text(256).optional(),
+      detail: text(TEXT_LENGTH).optional(),
+      subject: id.optional(),
+    })
+    .optional(),
   campaign_id: id.optional(),
   tags: z.array(text(128)).max(32).optional(),
   error: z
