@@ -34,8 +34,12 @@ function asText(value: unknown): string {
   return cellText(typeof value === "object" ? JSON.stringify(value) : String(value));
 }
 
+/** Without an offset a time would mean the zone of whichever machine writes the file. */
+const INSTANT = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
+
 function asDate(value: unknown): Date | string {
-  const date = value instanceof Date ? value : new Date(typeof value === "number" ? value : String(value));
+  if (typeof value === "string" && !INSTANT.test(value)) return asText(value);
+  const date = value instanceof Date ? value : new Date(value as string | number);
   const ms = date.getTime();
   return ms >= FIRST_EXCEL_DATE_MS && ms <= LAST_EXCEL_DATE_MS ? date : asText(value);
 }
@@ -58,23 +62,18 @@ export function cellWriter(type: ColumnType): (value: unknown) => string | numbe
 }
 
 const SHEET_NAME_LENGTH = 31;
+/** Excel keeps this name for itself. */
+const RESERVED_SHEET_NAME = "history";
 
 /** Names sheets as Excel allows (31 characters, no `*?:/\[]`, unique whatever the case): `name`, `name (2)` … */
 export function sheetNames(): (wanted: string) => string {
-  const taken = new Set(["history"]);
+  const taken = new Set([RESERVED_SHEET_NAME]);
   return (wanted) => {
-    const clean =
-      cellText(wanted)
-        .replace(/[*?:\\/[\]\n\t]/g, " ")
-        .replace(/^'+|'+$/g, "")
-        .trim() || "Sheet";
+    const valid = cellText(wanted).replace(/[*?:\\/[\]\n\t]/g, " ");
+    const clean = valid.replace(/^[' ]+|[' ]+$/g, "") || "Sheet";
     for (let n = 1; ; n++) {
       const suffix = n === 1 ? "" : ` (${n})`;
-      const name =
-        clean
-          .slice(0, SHEET_NAME_LENGTH - suffix.length)
-          .toWellFormed()
-          .trimEnd() + suffix;
+      const name = cut(clean, SHEET_NAME_LENGTH - suffix.length).replace(/[' ]+$/, "") + suffix;
       if (taken.has(name.toLowerCase())) continue;
       taken.add(name.toLowerCase());
       return name;

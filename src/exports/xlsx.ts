@@ -65,7 +65,7 @@ export function writeXlsx(options: XlsxOptions): Readable {
 async function fill(output: PassThrough, options: XlsxOptions, closed: AbortSignal): Promise<void> {
   // Loaded here, so that a process that only asks for exports never pays for it.
   const { default: excel } = await import("exceljs");
-  if (closed.aborted) return;
+  if (output.destroyed) return;
   const workbook = new excel.stream.xlsx.WorkbookWriter({
     stream: output,
     useStyles: true,

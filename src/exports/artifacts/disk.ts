@@ -14,7 +14,7 @@ import {
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { measured } from "../measure.js";
+import { type Measure, measured } from "../measure.js";
 import { type ArtifactStore, isArtifactKey, PART_SUFFIX } from "./artifact-store.js";
 
 const MISSING = new Set(["ENOENT", "ENOTDIR"]);
@@ -42,28 +42,9 @@ export function createDiskStore(root: string): ArtifactStore {
   return {
     async write(key, source, signal) {
       const path = pathOf(key);
-      const part = path + PART_SUFFIX;
-      const measure = measured();
-      try {
-        signal?.throwIfAborted();
-        const file = await create(part);
-        try {
-          const save = (chunks: AsyncIterable<Buffer>) => writeFile(file, chunks);
-          await untilAborted(pipeline(source, measure, save, signal ? { signal } : {}), signal);
-          await file.sync();
-        } finally {
-          await file.close();
-        }
-        signal?.throwIfAborted();
-        await rename(part, path);
-      } catch (error) {
-        await rm(part, { force: true });
-        if (source instanceof Readable) source.destroy();
-        // The pipeline reports an abort as its own AbortError; the caller wants to know why.
-        throw signal?.aborted ? signal.reason : error;
-      }
+      const measure = await replaceFile(path, source, signal);
       await syncFolders(dirname(path), base);
-      return measure.result();
+      return measure;
     },
 
     async open(key, range) {
@@ -83,25 +64,57 @@ export function createDiskStore(root: string): ArtifactStore {
       await unlessMissing(unlink(pathOf(key)));
     },
 
-    async sweep(isLive, olderThanMs, now) {
-      const limit = now.getTime() - olderThanMs;
-      let removed = 0;
-      for await (const { path, entry } of walk(base)) {
-        const stats = await unlessMissing(stat(path));
-        if (!stats || stats.mtimeMs >= limit) continue;
-        if (entry.isDirectory()) {
-          await removeEmptyFolder(path);
-          continue;
-        }
-        const name = relative(base, path).split(sep).join("/");
-        const key = name.endsWith(PART_SUFFIX) ? name.slice(0, -PART_SUFFIX.length) : name;
-        if (!isArtifactKey(key) || (await isLive(key))) continue;
-        await unlessMissing(unlink(path));
-        removed++;
-      }
-      return removed;
-    },
+    sweep: (isLive, olderThanMs, now) => sweep(base, isLive, now.getTime() - olderThanMs),
   };
+}
+
+type Source = Parameters<ArtifactStore["write"]>[1];
+
+/** Writes beside `path` and renames, so that whoever finds the file finds all of it, on the disk. */
+async function replaceFile(path: string, source: Source, signal: AbortSignal | undefined): Promise<Measure> {
+  const part = path + PART_SUFFIX;
+  const measure = measured();
+  try {
+    signal?.throwIfAborted();
+    const file = await create(part);
+    try {
+      const save = (chunks: AsyncIterable<Buffer>) => writeFile(file, chunks);
+      await untilAborted(pipeline(source, measure, save, signal ? { signal } : {}), signal);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    signal?.throwIfAborted();
+    await rename(part, path);
+    return measure.result();
+  } catch (error) {
+    await rm(part, { force: true });
+    if (source instanceof Readable) source.destroy();
+    // The pipeline reports an abort as its own AbortError; the caller wants to know why.
+    throw signal?.aborted ? signal.reason : error;
+  }
+}
+
+async function sweep(
+  base: string,
+  isLive: (key: string) => Promise<boolean>,
+  limitMs: number,
+): Promise<number> {
+  let removed = 0;
+  for await (const { path, entry } of walk(base)) {
+    const stats = await unlessMissing(stat(path));
+    if (!stats || stats.mtimeMs >= limitMs) continue;
+    if (entry.isDirectory()) {
+      await removeEmptyFolder(path);
+      continue;
+    }
+    const name = relative(base, path).split(sep).join("/");
+    const key = name.endsWith(PART_SUFFIX) ? name.slice(0, -PART_SUFFIX.length) : name;
+    if (!isArtifactKey(key) || (await isLive(key))) continue;
+    await unlessMissing(unlink(path));
+    removed++;
+  }
+  return removed;
 }
 
 /** Opens a part for writing. The sweep may remove the still empty folder in between, so one loss is made good. */
