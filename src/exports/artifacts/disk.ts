@@ -1,0 +1,175 @@
+import type { Dirent } from "node:fs";
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  opendir,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+  writeFile,
+} from "node:fs/promises";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { type Measure, measured } from "../measure.js";
+import { type ArtifactStore, isArtifactKey, PART_SUFFIX } from "./artifact-store.js";
+
+const MISSING = new Set(["ENOENT", "ENOTDIR"]);
+const errorCode = (error: unknown): string => (error as NodeJS.ErrnoException | undefined)?.code ?? "";
+
+async function unlessMissing<T>(action: Promise<T>): Promise<T | undefined> {
+  try {
+    return await action;
+  } catch (error) {
+    if (MISSING.has(errorCode(error))) return undefined;
+    throw error;
+  }
+}
+
+/** Artifacts as files under `root`, which is made when it is first needed. */
+export function createDiskStore(root: string): ArtifactStore {
+  const base = resolve(root);
+
+  function pathOf(key: string): string {
+    const path = join(base, key);
+    if (!isArtifactKey(key) || !path.startsWith(base + sep)) throw new Error("malformed artifact key");
+    return path;
+  }
+
+  return {
+    async write(key, source, signal) {
+      const path = pathOf(key);
+      const measure = await replaceFile(path, source, signal);
+      await syncFolders(dirname(path), base);
+      return measure;
+    },
+
+    async open(key, range) {
+      const file = await unlessMissing(open(pathOf(key), "r"));
+      if (!file) return undefined;
+      if ((await file.stat()).isFile()) return file.createReadStream({ ...range });
+      await file.close();
+      return undefined;
+    },
+
+    async size(key) {
+      const stats = await unlessMissing(stat(pathOf(key)));
+      return stats?.isFile() ? stats.size : undefined;
+    },
+
+    async remove(key) {
+      await unlessMissing(unlink(pathOf(key)));
+    },
+
+    sweep: (isLive, olderThanMs, now) => sweep(base, isLive, now.getTime() - olderThanMs),
+  };
+}
+
+type Source = Parameters<ArtifactStore["write"]>[1];
+
+/** Writes beside `path` and renames, so that whoever finds the file finds all of it, on the disk. */
+async function replaceFile(path: string, source: Source, signal: AbortSignal | undefined): Promise<Measure> {
+  const part = path + PART_SUFFIX;
+  const measure = measured();
+  try {
+    signal?.throwIfAborted();
+    const file = await create(part);
+    try {
+      const save = (chunks: AsyncIterable<Buffer>) => writeFile(file, chunks);
+      await untilAborted(pipeline(source, measure, save, signal ? { signal } : {}), signal);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    signal?.throwIfAborted();
+    await rename(part, path);
+    return measure.result();
+  } catch (error) {
+    await rm(part, { force: true });
+    if (source instanceof Readable) source.destroy();
+    // The pipeline reports an abort as its own AbortError; the caller wants to know why.
+    throw signal?.aborted ? signal.reason : error;
+  }
+}
+
+async function sweep(
+  base: string,
+  isLive: (key: string) => Promise<boolean>,
+  limitMs: number,
+): Promise<number> {
+  let removed = 0;
+  for await (const { path, entry } of walk(base)) {
+    const stats = await unlessMissing(stat(path));
+    if (!stats || stats.mtimeMs >= limitMs) continue;
+    if (entry.isDirectory()) {
+      await removeEmptyFolder(path);
+      continue;
+    }
+    const name = relative(base, path).split(sep).join("/");
+    const key = name.endsWith(PART_SUFFIX) ? name.slice(0, -PART_SUFFIX.length) : name;
+    if (!isArtifactKey(key) || (await isLive(key))) continue;
+    await unlessMissing(unlink(path));
+    removed++;
+  }
+  return removed;
+}
+
+/** Opens a part for writing. The sweep may remove the still empty folder in between, so one loss is made good. */
+async function create(part: string): Promise<FileHandle> {
+  await mkdir(dirname(part), { recursive: true });
+  const file = await unlessMissing(open(part, "w", 0o640));
+  if (file) return file;
+  await mkdir(dirname(part), { recursive: true });
+  return open(part, "w", 0o640);
+}
+
+/** `work`, or the signal's reason at once: an iterable that never answers would hold up a pipeline even when aborted. */
+async function untilAborted(work: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (!signal) return work;
+  let onAbort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+  });
+  signal.addEventListener("abort", onAbort);
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** Makes the new names durable: a rename lives in its folder, and a new folder in the one above it. */
+async function syncFolders(folder: string, base: string): Promise<void> {
+  // Windows cannot open a folder as a file.
+  if (process.platform === "win32") return;
+  for (let at = folder; at.startsWith(base); at = dirname(at)) {
+    const handle = await open(at, "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+}
+
+async function removeEmptyFolder(path: string): Promise<void> {
+  try {
+    await rmdir(path);
+  } catch (error) {
+    if (!MISSING.has(errorCode(error)) && !["ENOTEMPTY", "EEXIST"].includes(errorCode(error))) throw error;
+  }
+}
+
+/** Files and folders below `folder`, a folder after its content. Symbolic links are neither. */
+async function* walk(folder: string): AsyncGenerator<{ path: string; entry: Dirent }> {
+  const entries = await unlessMissing(opendir(folder));
+  if (!entries) return;
+  for await (const entry of entries) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* walk(path);
+    if (entry.isDirectory() || entry.isFile()) yield { path, entry };
+  }
+}

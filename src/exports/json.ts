@@ -1,0 +1,32 @@
+import { Transform } from "node:stream";
+
+const LF = 0x0a;
+
+/**
+ * Turns the lines of `jsonCopySql` into one JSON array (`[\n{…},\n{…}\n]\n`, without rows `[]\n`), in constant memory.
+ * `rows()` is the number of rows so far. A source that breaks off leaves an array without its end: no valid JSON.
+ */
+export function jsonArray(): Transform & { rows(): number } {
+  let rows = 0;
+  // The last line end is held back: only the next byte tells whether a comma belongs before it.
+  let pending = "[\n";
+  let lineOpen = false;
+  const transform = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      if (chunk.length === 0) return done();
+      const closed = chunk[chunk.length - 1] === LF;
+      const text = chunk.toString("latin1", 0, closed ? chunk.length - 1 : chunk.length);
+      const body = text.replaceAll("\n", ",\n");
+      rows += body.length - text.length + (closed ? 1 : 0);
+      const separated = pending + body;
+      pending = closed ? ",\n" : "";
+      lineOpen = !closed;
+      done(null, Buffer.from(separated, "latin1"));
+    },
+    flush(done) {
+      if (lineOpen) rows++;
+      done(null, pending === "[\n" ? "[]\n" : "\n]\n");
+    },
+  });
+  return Object.assign(transform, { rows: () => rows });
+}

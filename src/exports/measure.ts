@@ -1,0 +1,42 @@
+import { createHash } from "node:crypto";
+import { Transform } from "node:stream";
+
+/** What a stream of bytes was: its length and its SHA-256 in lower-case hex. */
+export interface Measure {
+  bytes: number;
+  sha256: string;
+}
+
+/** Passes bytes on, counting and hashing them. `result()` is for after the end; `bytes()` is the count so far. */
+export function measured(): Transform & { bytes(): number; result(): Measure } {
+  const hash = createHash("sha256");
+  let bytes = 0;
+  let sha256: string | undefined;
+  const transform = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      bytes += chunk.length;
+      hash.update(chunk);
+      done(null, chunk);
+    },
+  });
+  const result = (): Measure => {
+    if (!transform.writableFinished)
+      throw new Error("the stream has not ended: its measure is not known yet");
+    sha256 ??= hash.digest("hex");
+    return { bytes, sha256 };
+  };
+  return Object.assign(transform, { bytes: () => bytes, result });
+}
+
+/** Passes lines on and counts their LF ends: the rows of NDJSON. CSV rows are counted by `crlfRows`, which knows quotes. */
+export function countRows(): Transform & { rows(): number } {
+  const LF = 0x0a;
+  let rows = 0;
+  const transform = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      for (let i = chunk.indexOf(LF); i !== -1; i = chunk.indexOf(LF, i + 1)) rows++;
+      done(null, chunk);
+    },
+  });
+  return Object.assign(transform, { rows: () => rows });
+}

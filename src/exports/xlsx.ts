@@ -1,0 +1,147 @@
+import { once } from "node:events";
+import { PassThrough, type Readable } from "node:stream";
+import type { stream as excelStream } from "exceljs";
+import type { ColumnType } from "./columns.js";
+import { cellWriter, numberFormats, sheetNames } from "./xlsx-cells.js";
+
+export interface XlsxColumn {
+  name: string;
+  type: ColumnType;
+  /** In characters of the default font; without it a width that suits the type. */
+  width?: number;
+}
+
+export interface XlsxSheet {
+  name: string;
+  columns: readonly XlsxColumn[];
+  /** Values in the order of `columns`. Timestamps are a Date or RFC 3339 text; null and undefined are empty cells. */
+  rows: AsyncIterable<readonly unknown[]>;
+}
+
+export interface XlsxOptions {
+  sheets: readonly XlsxSheet[];
+  /** The only time in the file: the same input gives the same bytes. */
+  createdAt: Date;
+  /** Rows a sheet may hold, header included; the rest goes to a further sheet. Excel's own limit unless a test lowers it. */
+  maxSheetRows?: number;
+}
+
+const EXCEL_MAX_ROWS = 1_048_576;
+const CREATOR = "WhatsApp analytics";
+const defaultWidths: Record<ColumnType, number> = {
+  text: 24,
+  timestamp: 20,
+  integer: 12,
+  number: 12,
+  json: 40,
+};
+const WIDEST = 60;
+
+type WorkbookWriter = InstanceType<typeof excelStream.xlsx.WorkbookWriter>;
+type WorksheetWriter = ReturnType<WorkbookWriter["addWorksheet"]>;
+
+/** What we need of exceljs 4.4 and archiver 5 beyond their types; `xlsx.test.ts` fails when they change. */
+interface WorkbookInternals {
+  zip: NodeJS.EventEmitter & {
+    _module: { engine: { entry(source: unknown, data: object, done: unknown): unknown } };
+  };
+}
+interface WorksheetInternals {
+  stream: { pipes: (NodeJS.EventEmitter & { _writableState: { needDrain: boolean } })[] };
+}
+
+/**
+ * One workbook as a stream of bytes, in bounded memory: rows are pulled only as fast as the bytes are read. The stream
+ * fails with the error of a row source; destroying it stops the pulling.
+ */
+export function writeXlsx(options: XlsxOptions): Readable {
+  const output = new PassThrough();
+  const closed = new AbortController();
+  output.once("close", () => closed.abort());
+  fill(output, options, closed.signal).catch((error: Error) => output.destroy(error));
+  return output;
+}
+
+async function fill(output: PassThrough, options: XlsxOptions, closed: AbortSignal): Promise<void> {
+  // Loaded here, so that a process that only asks for exports never pays for it.
+  const { default: excel } = await import("exceljs");
+  if (output.destroyed) return;
+  const workbook = new excel.stream.xlsx.WorkbookWriter({
+    stream: output,
+    useStyles: true,
+    useSharedStrings: false,
+    creator: CREATOR,
+    lastModifiedBy: CREATOR,
+    created: options.createdAt,
+    modified: options.createdAt,
+  } as ConstructorParameters<typeof excel.stream.xlsx.WorkbookWriter>[0]);
+  const { zip } = workbook as unknown as WorkbookInternals;
+  zip.on("error", (error: Error) => output.destroy(error));
+  stampEntries(zip, options.createdAt);
+
+  const nameSheet = sheetNames();
+  for (const sheet of options.sheets) {
+    await writeSheet(workbook, sheet, { nameSheet, closed, maxRows: options.maxSheetRows ?? EXCEL_MAX_ROWS });
+    if (closed.aborted) return;
+  }
+  await workbook.commit();
+}
+
+/** Every zip entry bears `date`. exceljs offers no way to say so, and its archiver would stamp the present. */
+function stampEntries(zip: WorkbookInternals["zip"], date: Date): void {
+  const { engine } = zip._module;
+  const entry = engine.entry.bind(engine);
+  engine.entry = (source, data, done) => entry(source, { ...data, date }, done);
+}
+
+async function writeSheet(
+  workbook: WorkbookWriter,
+  sheet: XlsxSheet,
+  {
+    nameSheet,
+    closed,
+    maxRows,
+  }: { nameSheet: (name: string) => string; closed: AbortSignal; maxRows: number },
+): Promise<void> {
+  const writers = sheet.columns.map((column) => cellWriter(column.type));
+  let page = addPage(workbook, nameSheet(sheet.name), sheet.columns);
+  let used = 1;
+  for await (const row of sheet.rows) {
+    if (used === maxRows) {
+      page.commit();
+      page = addPage(workbook, nameSheet(sheet.name), sheet.columns);
+      used = 1;
+    }
+    page.addRow(writers.map((write, i) => write(row[i]))).commit();
+    used++;
+    await drained(page, closed);
+    if (closed.aborted) return;
+  }
+  page.commit();
+}
+
+/** exceljs ignores backpressure, so we wait for the stream behind the sheet ourselves; a closed output never drains. */
+async function drained(page: WorksheetWriter, closed: AbortSignal): Promise<void> {
+  const behind = (page as unknown as WorksheetInternals).stream.pipes[0];
+  if (!behind?._writableState.needDrain) return;
+  await once(behind, "drain", { signal: closed }).catch((error: unknown) => {
+    if (!closed.aborted) throw error;
+  });
+}
+
+function addPage(workbook: WorkbookWriter, name: string, columns: readonly XlsxColumn[]): WorksheetWriter {
+  const page = workbook.addWorksheet(name, { views: [{ state: "frozen", ySplit: 1 }] });
+  const header = cellWriter("text");
+  page.columns = columns.map((column) => {
+    const numFmt = numberFormats[column.type];
+    return {
+      header: header(column.name) as string,
+      width: column.width ?? Math.min(WIDEST, Math.max(defaultWidths[column.type], column.name.length + 2)),
+      ...(numFmt ? { style: { numFmt } } : {}),
+    };
+  });
+  const first = page.getRow(1);
+  first.font = { bold: true };
+  first.commit();
+  return page;
+}

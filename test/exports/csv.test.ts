@@ -1,0 +1,100 @@
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import fc from "fast-check";
+import papaparse from "papaparse";
+import { describe, expect, test } from "vitest";
+import { crlfRows, csvHeader, csvLine } from "../../src/exports/csv.js";
+import { chunked } from "./chunked.js";
+import { dangerous, harmless } from "./injection-corpus.js";
+
+const parse = (text: string): string[][] => {
+  const { data, errors } = papaparse.parse<string[]>(text, { delimiter: ",", newline: "\r\n" });
+  // The last line end leaves one empty line behind it; a table of one empty cell has no delimiter to guess from.
+  expect(errors.filter((error) => error.type !== "Delimiter")).toEqual([]);
+  expect(data.pop()).toEqual([""]);
+  return data;
+};
+const line = (...values: string[]): string => csvLine(values, Array(values.length).fill("text"));
+
+describe("csvLine", () => {
+  test.each(dangerous)("neutralises %j", (value) => {
+    expect(parse(line("before", value, "after"))).toEqual([["before", `'${value}`, "after"]]);
+  });
+
+  test.each(harmless)("leaves %j as it is", (value) => {
+    expect(parse(line("before", value, "after"))).toEqual([["before", value, "after"]]);
+  });
+
+  test("leaves numbers, times and JSON alone, and neutralises text that only claims to be a number", () => {
+    const types = ["number", "integer", "number", "timestamp", "json", "integer"] as const;
+    const values = [
+      -1.5,
+      "-9007199254740993",
+      "-1.5e-7",
+      "2026-01-02T03:04:05.678Z",
+      '{"a":"=1"}',
+      "-1+cmd|x",
+    ];
+    expect(parse(csvLine(values, types))).toEqual([
+      ["-1.5", "-9007199254740993", "-1.5e-7", "2026-01-02T03:04:05.678Z", '{"a":"=1"}', "'-1+cmd|x"],
+    ]);
+  });
+
+  test("tells null from the empty string, and has no word for NaN", () => {
+    expect(csvLine([null, "", Number.NaN, 0], ["text", "text", "number", "number"])).toBe(',"",,0\r\n');
+  });
+
+  test("survives a round trip through another parser, whatever the text", () => {
+    const row = fc.array(fc.string({ unit: "binary" }), { minLength: 1, maxLength: 5 });
+    const table = fc.array(row, { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(table, (rows) => {
+        // A header first, as in a real file: parsers take a U+FEFF at the very start for a byte order mark.
+        const [, ...parsed] = parse(csvHeader([{ name: "h" }]) + rows.map((row) => line(...row)).join(""));
+        expect(
+          parsed.map((row, y) => row.map((cell, x) => (cell === `'${rows[y]![x]}` ? cell.slice(1) : cell))),
+        ).toEqual(rows);
+        for (const cell of parsed.flat()) expect(cell).not.toMatch(/^[\t\r\n]|^\s*[=+\-@＝＋－＠]/);
+      }),
+    );
+  });
+});
+
+test("csvHeader quotes names as RFC 4180 asks", () => {
+  expect(csvHeader([{ name: "account_id" }, { name: 'a "b", c' }])).toBe('account_id,"a ""b"", c"\r\n');
+});
+
+describe("crlfRows", () => {
+  const encode = (rows: string[][], end: string): Buffer =>
+    Buffer.from(
+      rows
+        .map(
+          (row) =>
+            row.map((cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",") +
+            end,
+        )
+        .join(""),
+    );
+  const cell = fc.oneof(
+    fc.string({ unit: "grapheme" }),
+    fc.string({ unit: fc.constantFrom('"', "\n", "\r", ",", "x", "é", "👍") }),
+  );
+  const table = fc.array(fc.array(cell, { minLength: 1, maxLength: 4 }), { maxLength: 8 });
+
+  test("ends rows with CRLF and changes nothing else, however the bytes are cut", async () => {
+    await fc.assert(
+      fc.asyncProperty(table, fc.array(fc.nat({ max: 12 })), async (rows, cuts) => {
+        const transform = crlfRows();
+        const result = await buffer(Readable.from(chunked(encode(rows, "\n"), cuts)).pipe(transform));
+        expect(result.toString("hex")).toBe(encode(rows, "\r\n").toString("hex"));
+        expect(transform.rows()).toBe(rows.length);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("knows a doubled quote that two chunks share", async () => {
+    const chunks = ['a,"x"', '"\ny', '"\nb', "\n"].map((text) => Buffer.from(text));
+    expect(String(await buffer(Readable.from(chunks).pipe(crlfRows())))).toBe('a,"x""\ny"\r\nb\r\n');
+  });
+});

@@ -1,0 +1,280 @@
+import { once } from "node:events";
+import { buffer } from "node:stream/consumers";
+import excel from "exceljs";
+import { describe, expect, test } from "vitest";
+import { writeXlsx, type XlsxColumn, type XlsxOptions } from "../../src/exports/xlsx.js";
+import { dangerous, harmless } from "./injection-corpus.js";
+import { readZip } from "./zip.js";
+
+const createdAt = new Date("2026-03-04T05:06:08Z");
+
+async function* iterate<T>(rows: Iterable<T>): AsyncGenerator<T> {
+  yield* rows;
+}
+
+const workbookOf = (
+  columns: XlsxColumn[],
+  rows: Iterable<readonly unknown[]>,
+  more: Partial<XlsxOptions> = {},
+) => buffer(writeXlsx({ sheets: [{ name: "Messages", columns, rows: iterate(rows) }], createdAt, ...more }));
+
+async function read(bytes: Buffer): Promise<excel.Workbook> {
+  const workbook = new excel.Workbook();
+  await workbook.xlsx.load(bytes as unknown as Parameters<typeof workbook.xlsx.load>[0]);
+  return workbook;
+}
+
+async function column(type: XlsxColumn["type"], values: unknown[]): Promise<excel.Cell[]> {
+  const bytes = await workbookOf(
+    [
+      { name: "id", type: "integer" },
+      { name: "value", type },
+    ],
+    values.map((value, i) => [i, value]),
+  );
+  const sheet = (await read(bytes)).getWorksheet("Messages")!;
+  return values.map((_, i) => sheet.getCell(i + 2, 2));
+}
+
+/** exceljs reads this back as `]]>&`: it decodes twice. What we wrote shows in the XML. */
+const ENTITY = "]]>&amp;";
+
+describe("cells", () => {
+  test("text is text, whatever it looks like", async () => {
+    const texts = [...dangerous, ...harmless].filter((text) => text !== "" && text !== ENTITY);
+    const bytes = await workbookOf(
+      [
+        { name: "=name()", type: "text" },
+        { name: "json", type: "json" },
+      ],
+      texts.map((text) => [text, { formula: text, hyperlink: text, text }]),
+    );
+    const sheet = (await read(bytes)).getWorksheet("Messages")!;
+    expect(sheet.getCell(1, 1).value).toBe("=name()");
+    texts.forEach((text, i) => {
+      const [plain, json] = [sheet.getCell(i + 2, 1), sheet.getCell(i + 2, 2)];
+      expect([plain.type, json.type]).toEqual([excel.ValueType.String, excel.ValueType.String]);
+      const expected = text.replace(/\r\n?/g, "\n").replace("_x003D_", "_x005F_x003D_");
+      expect(plain.value).toBe(expected);
+      expect(Object.keys(JSON.parse(json.value as string))).toEqual(["formula", "hyperlink", "text"]);
+    });
+    const entries = readZip(bytes);
+    expect(
+      entries
+        .map((entry) => entry.name)
+        .filter((name) => /external|hyperlink|sheet\d+\.xml\.rels/i.test(name)),
+    ).toEqual([]);
+    for (const entry of entries) expect(entry.text).not.toMatch(/<f[ >/]|<hyperlink|TargetMode="External"/);
+    expect(entries.find((entry) => entry.name === "xl/worksheets/sheet1.xml")?.text).toContain(
+      "&lt;f&gt;1+1&lt;/f&gt;",
+    );
+  });
+
+  test("timestamps are dates, to the millisecond, and what is no date stays text", async () => {
+    const cells = await column("timestamp", [
+      new Date("2026-01-02T03:04:05.678Z"),
+      "2026-01-02T03:04:05.678+02:00",
+      Date.UTC(2026, 0, 2),
+      "not a date",
+      "2026-01-02T03:04:05",
+      new Date("1800-01-01T00:00:00Z"),
+      new Date(Number.NaN),
+      null,
+    ]);
+    expect(
+      cells.slice(0, 3).map((cell) => [cell.type, cell.numFmt, (cell.value as Date).toISOString()]),
+    ).toEqual([
+      [excel.ValueType.Date, "yyyy-mm-dd hh:mm:ss", "2026-01-02T03:04:05.678Z"],
+      [excel.ValueType.Date, "yyyy-mm-dd hh:mm:ss", "2026-01-02T01:04:05.678Z"],
+      [excel.ValueType.Date, "yyyy-mm-dd hh:mm:ss", "2026-01-02T00:00:00.000Z"],
+    ]);
+    expect(cells.slice(3).map((cell) => cell.value ?? null)).toEqual([
+      "not a date",
+      "2026-01-02T03:04:05",
+      "1800-01-01T00:00:00.000Z",
+      null,
+      null,
+    ]);
+  });
+
+  test("numbers stay numbers; what a double would round stays text", async () => {
+    const values = [
+      -1,
+      "-49170",
+      "1.25",
+      9007199254740993n,
+      "9007199254740993",
+      "-1+cmd|x",
+      "0x10",
+      undefined,
+      0,
+    ];
+    const cells = await column("integer", values);
+    expect(cells.map((cell) => cell.value ?? null)).toEqual([
+      -1,
+      -49170,
+      1.25,
+      "9007199254740993",
+      "9007199254740993",
+      "-1+cmd|x",
+      "0x10",
+      null,
+      0,
+    ]);
+    expect(cells[0]!.numFmt).toBe("0");
+  });
+
+  test("loses what XML forbids, and only that", async () => {
+    const cells = await column("text", [
+      "a\0\u0001\u0008b\u000b\u000c\u001fc\ufffe\uffff",
+      "\ud83d!",
+      "👍\t\u2028é\n",
+    ]);
+    expect(cells.map((cell) => cell.value)).toEqual(["abc", "\ufffd!", "👍\t\u2028é\n"]);
+  });
+
+  test("escapes text that looks like an entity", async () => {
+    const sheet = readZip(await workbookOf([{ name: "value", type: "text" }], [[ENTITY]])).find(({ name }) =>
+      name.endsWith("sheet1.xml"),
+    );
+    expect(sheet?.text).toContain('<c r="A2" t="str"><v>]]&gt;&amp;amp;</v></c>');
+  });
+
+  test("cuts at 32,767 characters and never through a pair", async () => {
+    const fits = "x".repeat(32_767);
+    const [same, cut, pair] = (await column("text", [fits, `${fits}y`, "👍".repeat(20_000)])).map(
+      (cell) => cell.value as string,
+    );
+    expect(same).toBe(fits);
+    expect(cut).toBe(`${fits.slice(1)}…`);
+    expect(pair).toBe(`${"👍".repeat(16_383)}…`);
+  });
+});
+
+describe("sheets", () => {
+  test("have a bold, frozen header and a width that fits", async () => {
+    const columns: XlsxColumn[] = [
+      { name: "sent_at", type: "timestamp" },
+      { name: "narrow", type: "text", width: 5 },
+      { name: "a rather long name for a column of numbers", type: "number" },
+    ];
+    const sheet = (await read(await workbookOf(columns, [[createdAt, "x", 1]]))).getWorksheet("Messages")!;
+    expect(sheet.getRow(1).values).toEqual([undefined, ...columns.map((one) => one.name)]);
+    expect([1, 2, 3].map((i) => sheet.getCell(1, i).font?.bold)).toEqual([true, true, true]);
+    expect(sheet.getCell(2, 2).font?.bold ?? false).toBe(false);
+    expect(sheet.views).toMatchObject([{ state: "frozen", ySplit: 1 }]);
+    expect(sheet.columns.map((one) => one.width)).toEqual([20, 5, 44]);
+  });
+
+  test("continue on a further one when full", async () => {
+    const rows = Array.from({ length: 7 }, (_, i) => [i]);
+    const workbook = await read(
+      await workbookOf([{ name: "n", type: "integer" }], rows, { maxSheetRows: 4 }),
+    );
+    const content = workbook.worksheets.map((sheet) => [sheet.name, sheet.getColumn(1).values.slice(1)]);
+    expect(content).toEqual([
+      ["Messages", ["n", 0, 1, 2]],
+      ["Messages (2)", ["n", 3, 4, 5]],
+      ["Messages (3)", ["n", 6]],
+    ]);
+  });
+
+  test("take names that Excel accepts", async () => {
+    const wanted = [
+      "a/b:c*d?[e]",
+      "'quoted'",
+      "x".repeat(40),
+      "X".repeat(40),
+      "History",
+      "",
+      `${"y".repeat(30)}👍`,
+    ];
+    const sheets = wanted.map((name) => ({
+      name,
+      columns: [{ name: "n", type: "integer" as const }],
+      rows: iterate([[1]]),
+    }));
+    const workbook = await read(await buffer(writeXlsx({ sheets, createdAt })));
+    expect(workbook.worksheets.map((sheet) => sheet.name)).toEqual([
+      "a b c d  e",
+      "quoted",
+      "x".repeat(31),
+      `${"X".repeat(27)} (2)`,
+      "History (2)",
+      "Sheet",
+      "y".repeat(30),
+    ]);
+  });
+
+  test("may be empty", async () => {
+    const workbook = await read(await workbookOf([{ name: "n", type: "integer" }], []));
+    expect(workbook.worksheets[0]!.rowCount).toBe(1);
+  });
+});
+
+test("the same input gives the same bytes: every time in the file is createdAt", async () => {
+  const columns: XlsxColumn[] = [
+    { name: "n", type: "integer" },
+    { name: "t", type: "timestamp" },
+  ];
+  const rows = Array.from({ length: 3000 }, (_, i) => [i, new Date(createdAt.getTime() + i)]);
+  const [first, second] = [await workbookOf(columns, rows), await workbookOf(columns, rows)];
+  expect(first.equals(second)).toBe(true);
+  const entries = readZip(first);
+  expect(entries.length).toBeGreaterThan(7);
+  for (const { times } of entries) expect(times).toEqual([createdAt.toISOString(), createdAt.toISOString()]);
+  const core = entries.find((entry) => entry.name === "docProps/core.xml")!.text;
+  expect(core.match(/\d{4}-\d\d-\d\dT[\d:.]+Z/g)).toEqual(["2026-03-04T05:06:08Z", "2026-03-04T05:06:08Z"]);
+});
+
+describe("streaming", () => {
+  const columns: XlsxColumn[] = [{ name: "text", type: "text" }];
+
+  function counted(total: number) {
+    const state = { pulled: 0, ended: false };
+    async function* rows() {
+      try {
+        for (; state.pulled < total; state.pulled++) yield [`${Math.random()}${Math.random()}`];
+      } finally {
+        state.ended = true;
+      }
+    }
+    return { state, rows: rows() };
+  }
+
+  test("pulls no more rows than somebody reads, and stops when nobody does", async () => {
+    const { state, rows } = counted(200_000);
+    const output = writeXlsx({ sheets: [{ name: "s", columns, rows }], createdAt });
+    await once(output, "readable");
+    // Enough turns of the event loop for a writer that ignores backpressure to run to its end.
+    for (let turn = 0, before = -1; turn < 5000 && before !== state.pulled; turn += 100) {
+      before = state.pulled;
+      for (let i = 0; i < 100; i++) await new Promise(setImmediate);
+    }
+    expect(state.pulled).toBeGreaterThan(0);
+    expect(state.pulled).toBeLessThan(20_000);
+    output.destroy();
+    await once(output, "close");
+    for (let i = 0; i < 100 && !state.ended; i++) await new Promise(setImmediate);
+    expect(state).toMatchObject({ ended: true });
+    expect(state.pulled).toBeLessThan(20_000);
+  });
+
+  test("fails with the error of its rows", async () => {
+    async function* rows() {
+      yield ["one"];
+      throw new Error("connection lost");
+    }
+    await expect(
+      buffer(writeXlsx({ sheets: [{ name: "s", columns, rows: rows() }], createdAt })),
+    ).rejects.toThrow("connection lost");
+  });
+
+  test("may be given up before it began", async () => {
+    const { state, rows } = counted(10);
+    const output = writeXlsx({ sheets: [{ name: "s", columns, rows }], createdAt });
+    output.destroy();
+    await once(output, "close");
+    expect(state.pulled).toBe(0);
+  });
+});
