@@ -419,7 +419,9 @@ describe("the generated histories", () => {
     group_by: ["template", "error_code"],
   });
 
-  it("hold valid events without ties, and any order, duplication and batching means the same", () => {
+  it("hold valid events without ties, and any order, duplication and batching means the same", {
+    timeout: 60_000,
+  }, () => {
     const batches = eventHistories("a").chain((events) =>
       fc.tuple(fc.constant(events), shuffleSplitDuplicate(events)),
     );
@@ -434,7 +436,7 @@ describe("the generated histories", () => {
     );
   });
 
-  it("meet every odd case", () => {
+  it("meet every odd case", { timeout: 60_000 }, () => {
     const messages = fc
       .sample(eventHistories("a"), { numRuns: 200, seed: 7 })
       .flatMap((events) => [...oracleMessages(events).values()]);

@@ -7,7 +7,7 @@ const period = demoPeriod(Date.parse("2025-06-17T15:30:00Z"));
 const options = { seed: 11, messages: 6_000, accountId: "shop", ...period };
 const { events, totals } = generateTraffic(options);
 
-describe("the demo's traffic", () => {
+describe("the demo's traffic", { timeout: 60_000 }, () => {
   it("covers the last 30 full days", () => {
     expect(new Date(period.from).toISOString()).toBe("2025-05-18T00:00:00.000Z");
     expect(new Date(period.to).toISOString()).toBe("2025-06-17T00:00:00.000Z");

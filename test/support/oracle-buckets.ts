@@ -25,14 +25,14 @@ const LOOK_BACK_MS: Record<Interval, number> = {
 export function bucketOfSlots(from: number, to: number, interval: Interval, zone: string) {
   const starts = new Map<number, string>();
   let reading: string | undefined;
-  let start = from;
+  let start = "";
   for (let slot = slotOf(from - LOOK_BACK_MS[interval]); slot < to; slot += SLOT_MS) {
     const next = read(slot, interval, zone);
     if (next !== reading) {
       reading = next;
-      start = slot;
+      start = new Date(interval === "all" ? from : slot).toISOString();
     }
-    if (slot >= from) starts.set(slot, new Date(interval === "all" ? from : start).toISOString());
+    if (slot >= from) starts.set(slot, start);
   }
   const bucketOf = (instant: number): string => starts.get(slotOf(instant))!;
   return Object.assign(bucketOf, { all: [...new Set(starts.values())] });

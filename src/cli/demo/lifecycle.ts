@@ -95,7 +95,7 @@ function arrive(
   template: Template | undefined,
   { content_kind }: Partial<EventJson>,
 ): number | undefined {
-  const phoneIsOff = random.chance(0.06);
+  const phoneIsOff = random.chance(0.04);
   const deliveredAt =
     sentAt + random.logNormal(phoneIsOff ? 2 * HOUR_MS : 2.2 * SECOND_MS, phoneIsOff ? 1.2 : 0.9);
   const willBeRead = random.chance(template?.readShare ?? SERVICE_READ_SHARE);

@@ -18,6 +18,12 @@ const CONTACTS = 8_000;
 /** Of all conversations, how many the customer begins. */
 const UNPROMPTED_SHARE = 0.05;
 
+interface Day {
+  start: number;
+  /** 0 is Sunday. */
+  weekday: number;
+}
+
 /** The last 30 full days (UTC) before `now`, in milliseconds since 1970. */
 export function demoPeriod(now: number): { from: number; to: number } {
   const to = Math.floor(now / DAY_MS) * DAY_MS;
@@ -38,8 +44,9 @@ export function generateTraffic(options: {
 }): { events: EventJson[]; totals: TrafficTotals } {
   const random = createRandom(options.seed);
   const journal = createJournal(options);
-  const days: number[] = [];
-  for (let day = options.from; day < options.to; day += DAY_MS) days.push(day);
+  const days: Day[] = [];
+  for (let start = options.from; start < options.to; start += DAY_MS)
+    days.push({ start, weekday: new Date(start).getUTCDay() });
 
   while (journal.hasRoomAt(options.from)) {
     const contact = contactOf(random);
@@ -69,9 +76,9 @@ function contactOf(random: Random): Contact {
   return { channel_id: channel.id, contact_id: phone, chat_id: phone };
 }
 
-function notification(random: Random, template: Template, contact: Contact, days: number[]): Outbound {
+function notification(random: Random, template: Template, contact: Contact, days: Day[]): Outbound {
   const { name, category, campaign } = template;
-  const campaignDays = campaign ? days.filter((day) => weekdayOf(day) === campaign.weekday) : [];
+  const campaignDays = campaign ? days.filter(({ weekday }) => weekday === campaign.weekday) : [];
   const day = random.pick(campaignDays.length > 0 ? campaignDays : days, weekdayWeight);
   const senderFacts = {
     chat_kind: "direct" as const,
@@ -87,24 +94,23 @@ function notification(random: Random, template: Template, contact: Contact, days
     };
   return {
     // A campaign leaves within minutes: as fast as the number's tier allows.
-    at: day + campaign.hour * HOUR_MS + random.next() * 25 * MINUTE_MS,
+    at: day.start + campaign.hour * HOUR_MS + random.next() * 25 * MINUTE_MS,
     contact,
     template,
     senderFacts: {
       ...senderFacts,
       origin: "campaign",
-      campaign_id: `${campaign.id}-${new Date(day).toISOString().slice(0, 10)}`,
+      campaign_id: `${campaign.id}-${new Date(day.start).toISOString().slice(0, 10)}`,
       tags: ["marketing"],
     },
   };
 }
 
 const hoursOfDay = Array.from({ length: 24 }, (_, hour) => hour);
-const weekdayOf = (day: number): number => new Date(day).getUTCDay();
-const weekdayWeight = (day: number): number => weekdayWeights[weekdayOf(day)]!;
+const weekdayWeight = ({ weekday }: Day): number => weekdayWeights[weekday]!;
 
-function timeOfDay(random: Random, day: number, hours: readonly number[]): number {
-  return day + random.pick(hoursOfDay, (hour) => hours[hour]!) * HOUR_MS + random.next() * HOUR_MS;
+function timeOfDay(random: Random, day: Day, hours: readonly number[]): number {
+  return day.start + random.pick(hoursOfDay, (hour) => hours[hour]!) * HOUR_MS + random.next() * HOUR_MS;
 }
 
 /**
