@@ -115,6 +115,14 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
   return deepFreeze(group(values, performance, security));
 }
 
+/** The given environment without any setting of this service: for a child process that must inherit none. */
+export function environmentWithoutSettings(
+  env: Record<string, string | undefined> = process.env,
+): Record<string, string | undefined> {
+  const settings = new Set(Object.keys(environment.shape).flatMap((name) => [name, `${name}_FILE`]));
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !settings.has(name)));
+}
+
 function group(
   values: Environment,
   performance: z.infer<typeof performanceFile>,

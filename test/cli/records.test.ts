@@ -1,0 +1,36 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import exceljs from "exceljs";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { countRecords, type Format } from "../../src/cli/demo/records.js";
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "records-"));
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+async function counted(format: Format, content: string | Uint8Array): Promise<number> {
+  const file = join(directory, `file.${format}`);
+  await writeFile(file, content);
+  return countRecords(file, format);
+}
+
+it("counts the records of a file, not its lines and headers", async () => {
+  expect(await counted("csv", 'a,b\r\n1,"two\r\nlines"\r\n3,"a ""quote"""\r\n')).toBe(2);
+  expect(await counted("csv", "a,b\r\n")).toBe(0);
+  expect(await counted("json", '[{"a":"]"},\n{"a":2}]')).toBe(2);
+  expect(await counted("ndjson", '{"a":"\\n"}\n{"a":2}\n{}\n')).toBe(3);
+});
+
+it("counts the rows of every sheet below its header", async () => {
+  const workbook = new exceljs.Workbook();
+  for (const name of ["one", "two"]) workbook.addWorksheet(name).addRows([["a"], [1], [2]]);
+  expect(await counted("xlsx", new Uint8Array(await workbook.xlsx.writeBuffer()))).toBe(4);
+});
+
+it("does not count what it cannot read", async () => {
+  await expect(counted("ndjson", '{"a":1}\n{"a":')).rejects.toThrow(SyntaxError);
+  await expect(counted("json", '[{"a":1}')).rejects.toThrow(SyntaxError);
+});
