@@ -59,8 +59,9 @@ function board(context: Context): Express {
   createBoard({
     serverAdapter: adapter,
     queues: context.queues.all().map((queue) => {
-      const displayName = queue.name.replace(/^\{.*?-(.*)\}$/, "$1");
-      return new BullMQAdapter(queue, { displayName });
+      const name = queue.name.replace(/^\{.*?-(.*)\}$/, "$1");
+      // The cards show the display name, but the menu and the addresses the name itself.
+      return Object.assign(new BullMQAdapter(queue, { displayName: name }), { getName: () => name });
     }),
     options: {
       uiConfig: { boardTitle: "Queues", miscLinks: [{ text: "Log out", url: "/admin/logout" }] },

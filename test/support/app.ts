@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { apiRoutes } from "../../src/api/routes/index.js";
 import type { Route } from "../../src/api/route.js";
+import { apiRoutes } from "../../src/api/routes/index.js";
 import { startServer } from "../../src/api/server.js";
 import { loadConfig } from "../../src/config.js";
 import { type Context, openContext } from "../../src/context.js";
