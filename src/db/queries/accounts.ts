@@ -1,5 +1,8 @@
-import { sql } from "kysely";
+import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
+import type { Database } from "../schema.js";
+
+export type AccountRow = Selectable<Database["accounts"]>;
 
 /** Creates the accounts that do not exist yet, with a fold watermark each. Idempotent. */
 export async function ensureAccounts(db: Db, accountIds: readonly string[]): Promise<void> {
@@ -12,6 +15,65 @@ export async function ensureAccounts(db: Db, accountIds: readonly string[]): Pro
     insert into fold_watermarks (account_id, epoch)
     select account_id, (select epoch from installation) from made
     on conflict do nothing`.execute(db);
+}
+
+/** Creates one account with its fold watermark, in one statement. Undefined when it exists already. */
+export async function createAccount(
+  db: Db,
+  account: { accountId: string; name: string | null; timeZone: string },
+): Promise<AccountRow | undefined> {
+  return db
+    .with("made", (cte) =>
+      cte
+        .insertInto("accounts")
+        .values({ account_id: account.accountId, name: account.name, time_zone: account.timeZone })
+        .onConflict((conflict) => conflict.column("account_id").doNothing())
+        .returningAll(),
+    )
+    .with("watermark", (cte) =>
+      cte
+        .insertInto("fold_watermarks")
+        .columns(["account_id", "epoch"])
+        .expression((eb) =>
+          eb.selectFrom(["made", "installation"]).select(["made.account_id", "installation.epoch"]),
+        ),
+    )
+    .selectFrom("made")
+    .selectAll()
+    .executeTakeFirst();
+}
+
+export const findAccount = (db: Db, accountId: string): Promise<AccountRow | undefined> =>
+  db.selectFrom("accounts").selectAll().where("account_id", "=", accountId).executeTakeFirst();
+
+/** In the order of their ids, those of `scope` only. */
+export async function listAccounts(
+  db: Db,
+  page: { scope: "all" | readonly string[]; after?: string | undefined; limit: number },
+): Promise<AccountRow[]> {
+  let query = db.selectFrom("accounts").selectAll().orderBy("account_id").limit(page.limit);
+  if (page.scope !== "all")
+    query = query.where("account_id", "=", sql<string>`any(${[...page.scope]}::text[])`);
+  if (page.after !== undefined) query = query.where("account_id", ">", page.after);
+  return query.execute();
+}
+
+/** Changes what is given; undefined when there is no such account. */
+export async function updateAccount(
+  db: Db,
+  accountId: string,
+  changes: { name?: string | null | undefined; timeZone?: string | undefined },
+): Promise<AccountRow | undefined> {
+  if (changes.name === undefined && changes.timeZone === undefined) return findAccount(db, accountId);
+  return db
+    .updateTable("accounts")
+    .set({
+      ...(changes.name === undefined ? {} : { name: changes.name }),
+      ...(changes.timeZone === undefined ? {} : { time_zone: changes.timeZone }),
+    })
+    .where("account_id", "=", accountId)
+    .returningAll()
+    .executeTakeFirst();
 }
 
 /** Which of these accounts exist. */

@@ -1,0 +1,61 @@
+import { readFileSync } from "node:fs";
+import type { Context } from "../../context.js";
+import { schemaDifference } from "../../db/migrate.js";
+import { countOpenRuns, serverVersion } from "../../db/queries/diagnostics.js";
+import { withDeadline } from "../deadline.js";
+import { requireAllAccounts } from "../identity.js";
+import { type Route, route } from "../route.js";
+
+const PART_TIMEOUT_MS = 2_000;
+
+/** What an operator asks first when something is slow. Answers also while parts of it are away. */
+export function diagnosticsRoutes(context: Context): Route[] {
+  const { db, pool, queues, config } = context;
+  const part = async <T>(work: Promise<T>): Promise<T | { unavailable: string }> => {
+    try {
+      return await withDeadline(work, PART_TIMEOUT_MS);
+    } catch (error) {
+      return { unavailable: error instanceof Error ? error.message : String(error) };
+    }
+  };
+  return [
+    route({
+      method: "get",
+      path: "/analytics/diagnostics",
+      access: ["operator"],
+      async handler(request, response) {
+        requireAllAccounts(request.identity);
+        const [postgres, difference, counts, openRuns] = await Promise.all([
+          part(serverVersion(db)),
+          part(schemaDifference(db)),
+          part(queues.counts()),
+          part(countOpenRuns(db)),
+        ]);
+        response.json({
+          versions: { service: serviceVersion(), node: process.versions.node, postgres },
+          uptime_seconds: Math.floor(process.uptime()),
+          memory_bytes: process.memoryUsage.rss(),
+          draining: request.draining.aborted,
+          database_pool: {
+            size: config.database.poolSize,
+            open: pool.totalCount,
+            idle: pool.idleCount,
+            waiting: pool.waitingCount,
+          },
+          schema: Array.isArray(difference)
+            ? { in_step: difference.length === 0, difference }
+            : { in_step: null, ...difference },
+          queue_store: config.redis.url ? "redis" : "postgres",
+          queues: counts,
+          open_runs: openRuns,
+        });
+      },
+    }),
+  ];
+}
+
+/** package.json lies two folders above the sources and above the build alike. */
+function serviceVersion(): string {
+  const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}

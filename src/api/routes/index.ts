@@ -1,0 +1,16 @@
+import type { Context } from "../../context.js";
+import type { Route } from "../route.js";
+import { accountRoutes } from "./accounts.js";
+import { channelRoutes } from "./channels.js";
+import { diagnosticsRoutes } from "./diagnostics.js";
+import { healthRoutes } from "./health.js";
+import { keyRoutes } from "./keys.js";
+
+/** Every route of the API, the only list of them. Their order does not matter. */
+export const apiRoutes = (context: Context): Route[] => [
+  ...healthRoutes(context),
+  ...diagnosticsRoutes(context),
+  ...keyRoutes(context),
+  ...accountRoutes(context),
+  ...channelRoutes(context),
+];

@@ -1,0 +1,59 @@
+import { Unavailable } from "../errors.js";
+
+/** Faults of the connection itself, as Node names them. */
+const NETWORK_CODES: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "ENOENT",
+]);
+
+/** 57P01-57P03: the server is shutting down, crashed or starting; 25006: it became a replica. */
+const AWAY_STATES: ReadonlySet<string> = new Set(["57P01", "57P02", "57P03", "25006"]);
+
+/** Statement or lock time-out, serialization failure, deadlock: the same request may well succeed later. */
+const BUSY_STATES: ReadonlySet<string> = new Set(["57014", "55P03", "40001", "40P01"]);
+
+/** The driver and its pool give these no code. */
+const DRIVER_MESSAGES: readonly string[] = [
+  "timeout exceeded when trying to connect",
+  "Connection terminated",
+  "Client has encountered a connection error and is not queryable",
+  "Cannot use a pool after calling end on the pool",
+];
+
+const RETRY = { "retry-after": "2" };
+
+/**
+ * The `Unavailable` that a driver error stands for: database away, pool exhausted (`database_unavailable`), or a
+ * statement that took too long or lost a conflict (`database_busy`). Undefined for everything else, which is a bug.
+ */
+export function databaseUnavailable(error: unknown): Unavailable | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code } = error as { code?: unknown };
+  if (typeof code === "string" && BUSY_STATES.has(code))
+    return new Unavailable("database_busy", "The database did not answer in time; try again shortly.", {
+      cause: error,
+      headers: RETRY,
+    });
+  if (isAway(code, error.message))
+    return new Unavailable("database_unavailable", "The database cannot be reached; try again shortly.", {
+      cause: error,
+      headers: RETRY,
+    });
+  return undefined;
+}
+
+function isAway(code: unknown, message: string): boolean {
+  if (typeof code !== "string") return DRIVER_MESSAGES.some((known) => message.startsWith(known));
+  return NETWORK_CODES.has(code) || AWAY_STATES.has(code) || /^(08|53)[0-9A-Z]{3}$/.test(code);
+}
+
+/** SQLSTATE of a row that names another row which does not exist. */
+export const isForeignKeyViolation = (error: unknown): boolean =>
+  (error as { code?: unknown } | null)?.code === "23503";

@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { call, startTestApp, type TestApp } from "../support/app.js";
+
+let app: TestApp;
+beforeAll(async () => {
+  app = await startTestApp();
+});
+afterAll(() => app.close());
+
+test("health, live and ready say status only, without a key", async () => {
+  for (const path of ["", "/live", "/ready"]) {
+    const reply = await call(app.url, "GET", `/analytics/health${path}`);
+    expect([path, reply.status, reply.json]).toEqual([path, 200, { status: "ok" }]);
+  }
+});
+
+test("with every connection in use, live answers at once and ready says 503 within its time-out", async () => {
+  const size = app.context.config.database.poolSize;
+  const taken = await Promise.all(Array.from({ length: size }, () => app.context.pool.connect()));
+  try {
+    const started = performance.now();
+    const live = await call(app.url, "GET", "/analytics/health/live");
+    expect(live.status).toBe(200);
+    expect(performance.now() - started).toBeLessThan(100);
+    const [ready, health] = await Promise.all([
+      call(app.url, "GET", "/analytics/health/ready"),
+      call(app.url, "GET", "/analytics/health"),
+    ]);
+    expect([ready.status, ready.json]).toEqual([503, { status: "unavailable" }]);
+    expect(health.status).toBe(503);
+    expect(performance.now() - started).toBeLessThan(4_000);
+  } finally {
+    for (const client of taken) client.release();
+  }
+  const after = await call(app.url, "GET", "/analytics/health/ready");
+  expect(after.status).toBe(200);
+});
+
+test("a schema that is out of step is not ready", async () => {
+  const { db } = app.context;
+  const migrations = db.withTables<{ kysely_migration: { name: string; timestamp: string } }>();
+  await migrations
+    .insertInto("kysely_migration")
+    .values({ name: "9999-from-the-future", timestamp: "" })
+    .execute();
+  try {
+    const ready = await call(app.url, "GET", "/analytics/health/ready");
+    expect(ready.status).toBe(503);
+    const diagnostics = await call(app.url, "GET", "/analytics/diagnostics", { key: app.adminKey });
+    expect(diagnostics.json.schema).toEqual({ in_step: false, difference: ["9999-from-the-future"] });
+  } finally {
+    await migrations.deleteFrom("kysely_migration").where("name", "=", "9999-from-the-future").execute();
+  }
+});
+
+test("diagnostics show versions, queues, pool and runs to an operator", async () => {
+  const reply = await call(app.url, "GET", "/analytics/diagnostics", { key: app.adminKey });
+  expect(reply.status).toBe(200);
+  expect(reply.json).toMatchObject({
+    versions: { service: "1.0.0", node: process.versions.node, postgres: expect.stringMatching(/^\d+/) },
+    database_pool: { size: 5, waiting: 0 },
+    schema: { in_step: true, difference: [] },
+    queue_store: "postgres",
+    open_runs: [],
+  });
+  expect(Object.keys(reply.json.queues)).toEqual(["aggregation", "reports", "exports", "maintenance"]);
+});
