@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { Db } from "../db/client.js";
 import type { CopySource } from "../db/copy.js";
-import type { ArtifactStore } from "../exports/artifacts/disk.js";
+import type { ArtifactStore } from "../exports/artifacts/artifact-store.js";
 import type { Log } from "../log.js";
 import type { Enqueue } from "./queue.js";
 

@@ -1,8 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { type Config, ConfigError, environmentWith, loadConfig } from "../config.js";
-import { migrate } from "../db/migrate.js";
 import { EmbeddedPostgresError } from "../embedded/postgres.js";
 import { createLog } from "../log.js";
+import { migrate } from "../migrate.js";
 import { announceReady, onParentGone } from "../supervised.js";
 import { keepApiKey } from "./api-key.js";
 import { superviseChildren } from "./children.js";

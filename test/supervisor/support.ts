@@ -15,7 +15,7 @@ export async function compileService(): Promise<Compiled> {
   const standIns = { api: "api/main", worker: "workers/main", scheduler: "workers/scheduler" };
   for (const [name, file] of Object.entries(standIns))
     await writeFile(join(dist, `${file}.js`), `import "../fixtures/${name}.mjs";\n`);
-  await copyFile(join(fixtures, "migrate.mjs"), join(dist, "db/migrate.js"));
+  await copyFile(join(fixtures, "migrate.mjs"), join(dist, "migrate.js"));
   return compiled;
 }
 

@@ -103,6 +103,7 @@ create table message_events (
   reaction jsonb,
   interactive jsonb,
   pricing jsonb,
+  change jsonb,
   primary key (account_id, occurred_at, event_key)
 ) partition by range (occurred_at);
 create index message_events_in_commit_order on message_events (account_id, xid, seq);

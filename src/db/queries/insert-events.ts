@@ -38,6 +38,7 @@ export interface NewEvent {
   reaction?: string | null | undefined;
   interactive?: string | null | undefined;
   pricing?: string | null | undefined;
+  change?: string | null | undefined;
 }
 
 /** Parameter arrays in statement order: the field, its array type, and whether its text needs quoting. */
@@ -73,6 +74,7 @@ const parameters: readonly { field: keyof NewEvent; type: string; quoted: boolea
   { field: "reaction", type: "text", quoted: true },
   { field: "interactive", type: "text", quoted: true },
   { field: "pricing", type: "text", quoted: true },
+  { field: "change", type: "text", quoted: true },
 ];
 
 const snake = (field: string) => field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -81,6 +83,7 @@ const casts: Partial<Record<keyof NewEvent, string>> = {
   reaction: "reaction::jsonb",
   interactive: "interactive::jsonb",
   pricing: "pricing::jsonb",
+  change: "change::jsonb",
 };
 const plainFields = parameters
   .map((parameter) => parameter.field)

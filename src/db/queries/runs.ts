@@ -164,7 +164,12 @@ export type Outcome =
  * The one statement that makes the outcome of a run visible. False when the claim no longer holds: then nothing was
  * published, and whatever the worker made is its own to clean up.
  */
-export async function settleRun(db: Db, claim: Claim, outcome: Outcome, progress?: Progress): Promise<boolean> {
+export async function settleRun(
+  db: Db,
+  claim: Claim,
+  outcome: Outcome,
+  progress?: Progress,
+): Promise<boolean> {
   const finished = outcome.status !== "queued";
   const result = await db
     .updateTable("runs")
@@ -286,7 +291,10 @@ export async function isArtifactLive(db: Db, runId: string, key: string): Promis
 }
 
 /** Artifacts past their time: their files can go, their rows stay and say so. */
-export async function expiredArtifacts(db: Db, limit: number): Promise<{ accountId: string; runId: string; key: string }[]> {
+export async function expiredArtifacts(
+  db: Db,
+  limit: number,
+): Promise<{ accountId: string; runId: string; key: string }[]> {
   const rows = await db
     .selectFrom("runs")
     .select(["account_id", "run_id", "artifact"])

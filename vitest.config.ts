@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+/** `npm test` runs everything but test/full, which `npm run test:full` adds. */
+const full = process.env.TEST_FULL === "1";
+
+export default defineConfig({
+  test: {
+    include: full ? ["test/full/**/*.test.ts"] : ["test/**/*.test.ts"],
+    exclude: full ? [] : ["test/full/**"],
+    globalSetup: ["test/support/global-setup.ts"],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    maxWorkers: 3,
+  },
+});
