@@ -88,6 +88,8 @@ export interface Artifact {
   rows: number;
   sha256: string;
   expires_at: string;
+  /** The file itself is gone. */
+  removed?: true;
 }
 
 export interface RunError {

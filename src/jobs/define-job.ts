@@ -3,7 +3,7 @@ import type { Db } from "../db/client.js";
 import type { CopySource } from "../db/copy.js";
 import type { ArtifactStore } from "../exports/artifacts/artifact-store.js";
 import type { Log } from "../log.js";
-import type { Enqueue } from "./queue.js";
+import type { Enqueue, Queues } from "./queue.js";
 
 /** Queues by latency class, not by feature. */
 export const queueNames = ["aggregation", "reports", "exports", "maintenance"] as const;
@@ -18,6 +18,8 @@ export interface JobContext {
   signal: AbortSignal;
   now: () => Date;
   enqueue: Enqueue;
+  stateOf: Queues["stateOf"];
+  removeJob: Queues["remove"];
   settings: JobSettings;
   job: {
     id: string;

@@ -1,17 +1,20 @@
 import { applyDeltasSql, rememberDimensionsSql } from "./apply-deltas.js";
 import { contributingColumns, contributionsSql } from "./contributions.js";
-import { anchorAt, type Fact, facts, stages, stateColumns } from "./message-state.js";
+import { anchorAt, type Fact, facts, factTypes, stages, stateColumns } from "./message-state.js";
 
 /** Digits of an order key in front of a fact's text, so that `min()` of the two together picks the least key. */
 const ORDER_DIGITS = 16;
 
 const factName = (fact: Fact) => fact.order.replace("_order", "_fact");
-const stageTypes = stages.map((stage) => `'${stage.type}'`).join(", ");
+const quoted = (types: readonly string[]) => types.map((type) => `'${type}'`).join(", ");
 
 const leastFacts = facts
   .map((fact) => {
     const text = fact.asText("batch");
-    const present = `batch.${fact.columns[0]} is not null`;
+    const present = [
+      `batch.${fact.columns[0]} is not null`,
+      ...(fact.only ? [`type = '${fact.only}'`] : []),
+    ].join(" and ");
     return `min((order_digits || ${text}) collate "C") filter (where ${present}) as ${factName(fact)}`;
   })
   .join(",\n         ");
@@ -44,7 +47,7 @@ const row = (prefix: string) => `(${stateColumns.map((column) => `${prefix}${col
  */
 export const foldBatchSql = `
 with batch as materialized (
-  select *, lpad(to_hex(fact_order), ${ORDER_DIGITS}, '0') as order_digits
+  select *, case when type in (${quoted(factTypes)}) then lpad(to_hex(fact_order), ${ORDER_DIGITS}, '0') end as order_digits
   from message_events
   where account_id = $1 and (xid, seq) > ($2::xid8, $3::bigint)
   order by xid, seq
@@ -55,7 +58,7 @@ incoming as (
          ${stages.map((stage) => `min(occurred_at) filter (where type = '${stage.type}') as ${stage.column}`).join(",\n         ")},
          ${leastFacts}
   from batch
-  where message_id is not null and type in (${stageTypes})
+  where message_id is not null and type in (${quoted(stages.map((stage) => stage.type))})
   group by message_id
   order by message_id
 ),

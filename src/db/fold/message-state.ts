@@ -26,10 +26,20 @@ export const stages: readonly Stage[] = [
   { column: "revoked_at", type: "message.revoked" },
 ];
 
+/**
+ * Event types that speak for a message's facts. A deletion, an edit or a revocation comes from whoever did it and later,
+ * so what it says of channel or content is not the message's.
+ */
+export const factTypes: readonly string[] = stages
+  .map((stage) => stage.type)
+  .filter((type) => !["message.deleted", "message.edited", "message.revoked"].includes(type));
+
 /** Columns that always travel together, and the column that holds the order key of the event they came with. */
 export interface Fact {
   order: string;
   columns: readonly string[];
+  /** The only event type that speaks of it, when it is only one. */
+  only?: string;
   /** The fact as one text, null when it is absent; the last tie-break between equal order keys. */
   asText: (row: string) => string;
   /** `asText` undone, a column each. */
@@ -76,7 +86,10 @@ export const facts: readonly Fact[] = [
   ),
   single("campaign_id", "campaign_order"),
   single("tags", "tags_order", "::text[]"),
-  joined([{ name: "error_code" }, { name: "error_class" }, { name: "error_title" }], "error_order"),
+  {
+    ...joined([{ name: "error_code" }, { name: "error_class" }, { name: "error_title" }], "error_order"),
+    only: "message.failed",
+  },
   single("pricing", "pricing_order", "::jsonb"),
 ];
 

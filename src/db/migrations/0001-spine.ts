@@ -245,6 +245,7 @@ create table runs (
 );
 create unique index runs_by_id on runs (run_id);
 create index runs_by_account on runs (account_id, kind, created_at, run_id);
+create index runs_by_expiry on runs ((artifact ->> 'expires_at')) where artifact is not null and not artifact ? 'removed';
 create index runs_open on runs (status, created_at) where status in ('queued', 'running');
 
 create table quarantined_events (

@@ -104,15 +104,20 @@ export async function accountsOfChannels(
  * Accounts with events after their watermark, at most `limit`. One index probe a partition and account, in commit
  * order. The overlap that an unfinished transaction elsewhere forces is seen as lag too: folding it is harmless.
  */
-export async function laggingAccounts(db: Db, limit: number): Promise<string[]> {
-  const result = await sql<{ account_id: string }>`
-    select w.account_id
+export async function laggingAccounts(
+  db: Db,
+  options: { stuckAfterMs: number; limit: number },
+): Promise<{ accountId: string; isStuck: boolean }[]> {
+  const result = await sql<{ account_id: string; is_stuck: boolean }>`
+    select w.account_id,
+           coalesce(w.folded_at, '-infinity') < now() - ${options.stuckAfterMs} * interval '1 millisecond'
+             as is_stuck
     from fold_watermarks w
     where exists (
       select from message_events e
       where e.account_id = w.account_id and (e.xid, e.seq) > (w.xid, w.seq)
     )
     order by w.folded_at nulls first
-    limit ${limit}`.execute(db);
-  return result.rows.map((row) => row.account_id);
+    limit ${options.limit}`.execute(db);
+  return result.rows.map((row) => ({ accountId: row.account_id, isStuck: row.is_stuck }));
 }

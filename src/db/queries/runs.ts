@@ -299,11 +299,19 @@ export async function expiredArtifacts(
     .selectFrom("runs")
     .select(["account_id", "run_id", "artifact"])
     .where("artifact", "is not", null)
-    .where(sql<boolean>`(artifact ->> 'expires_at')::timestamptz < now()`)
-    .where(sql<boolean>`coalesce(artifact ->> 'removed', '') <> 'true'`)
+    // RFC 3339 in UTC with milliseconds sorts as text, so that the index serves.
+    .where(sql<boolean>`artifact ->> 'expires_at' < to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
+    .where(sql<boolean>`not artifact ? 'removed'`)
     .limit(limit)
     .execute();
   return rows.map((row) => ({ accountId: row.account_id, runId: row.run_id, key: row.artifact!.key }));
+}
+
+export async function markArtifactRemoved(db: Db, accountId: string, runId: string): Promise<void> {
+  await sql`
+    update runs set artifact = artifact || '{"removed": true}' where account_id = ${accountId} and run_id = ${runId}`.execute(
+    db,
+  );
 }
 
 export async function countOpenRuns(db: Db): Promise<Record<string, number>> {

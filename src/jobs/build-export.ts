@@ -1,0 +1,47 @@
+import { countMessages } from "../db/queries/message-rows.js";
+import { defineJob } from "./define-job.js";
+import { fileName, publishFile } from "./publish-file.js";
+import { runKey } from "./run-key.js";
+import { exportRequest } from "./run-requests.js";
+import { giveUpRun, withRun } from "./with-run.js";
+import { pickColumns, streamMessages } from "./write-messages.js";
+
+/**
+ * Builds one export file from a dataset. Safe to run twice or killed anywhere, as a report is. Cost: one index range,
+ * streamed by COPY in constant memory.
+ */
+export const buildExport = defineJob({
+  kind: "exports.build",
+  queue: "exports",
+  payload: runKey,
+  timeoutMs: 6 * 60 * 60_000,
+  onGivenUp: giveUpRun,
+  run: (key, context) =>
+    withRun(
+      key,
+      context,
+      async (work) => {
+        const request = exportRequest.parse(work.run.params);
+        const selection = {
+          accountId: request.account_id,
+          from: request.from,
+          to: request.to,
+          filters: request.filters,
+        };
+        work.progress.totalRows = await countMessages(context.db, selection);
+        const stream = await streamMessages(
+          context.copy,
+          {
+            selection,
+            columns: pickColumns(request.columns),
+            format: request.format,
+            createdAt: work.run.created_at,
+          },
+          work.signal,
+        );
+        const name = fileName(request.dataset, request);
+        return { artifact: await publishFile(context, work, stream, { name, format: request.format }) };
+      },
+      ({ artifact }) => (artifact ? context.artifacts.remove(artifact.key) : Promise.resolve()),
+    ),
+});

@@ -1,0 +1,55 @@
+import { countMessages } from "../db/queries/message-rows.js";
+import { defineJob } from "./define-job.js";
+import { fileName, publishFile } from "./publish-file.js";
+import { runKey } from "./run-key.js";
+import { type ReportRequest, reportRequest } from "./run-requests.js";
+import { giveUpRun, type RunWork, withRun } from "./with-run.js";
+import { messageColumns } from "../db/queries/message-rows.js";
+import { type RowStream, streamMessages } from "./write-messages.js";
+import { readSummary, writeSummary } from "./write-summary.js";
+import type { JobContext } from "./define-job.js";
+
+/**
+ * Builds one report file. Safe to run twice or killed anywhere: the file is written under a key of this attempt and
+ * made visible by one conditional update. Cost: a summary reads rollups, a message log streams one index range.
+ */
+export const buildReport = defineJob({
+  kind: "reports.build",
+  queue: "reports",
+  payload: runKey,
+  timeoutMs: 60 * 60_000,
+  onGivenUp: giveUpRun,
+  run: (key, context) =>
+    withRun(
+      key,
+      context,
+      async (work) => {
+        const request = reportRequest.parse(work.run.params);
+        const stream = await openReport(request, context, work);
+        const name = fileName(request.template, request);
+        return { artifact: await publishFile(context, work, stream, { name, format: request.format }) };
+      },
+      ({ artifact }) => (artifact ? context.artifacts.remove(artifact.key) : Promise.resolve()),
+    ),
+});
+
+async function openReport(
+  request: ReportRequest,
+  { db, copy }: JobContext,
+  { run, signal, progress }: RunWork,
+): Promise<RowStream> {
+  if (request.template === "delivery-summary")
+    return writeSummary(await readSummary(db, request), request.format, run.created_at);
+  const selection = {
+    accountId: request.account_id,
+    from: request.from,
+    to: request.to,
+    filters: request.filters,
+  };
+  progress.totalRows = await countMessages(db, selection);
+  return streamMessages(
+    copy,
+    { selection, columns: messageColumns, format: request.format, createdAt: run.created_at },
+    signal,
+  );
+}

@@ -1,0 +1,39 @@
+import { z } from "zod";
+import { foldBatch, type Position } from "../db/fold/fold-account.js";
+import { defineJob } from "./define-job.js";
+
+/** After this long an account makes room for others and comes back; a fold's batch itself takes well under a second. */
+const TURN_MS = 20_000;
+
+/**
+ * Folds one account's new events into messages and rollups, batch by batch, until it has caught up. Idempotent:
+ * merging the same events again changes nothing. Cost: grows with the new events only. Concurrency: one fold per
+ * account at a time (its watermark row is locked for each batch), any number of accounts beside each other.
+ */
+export const foldEvents = defineJob({
+  kind: "events.fold",
+  queue: "aggregation",
+  payload: z.strictObject({ accountId: z.string() }),
+  attempts: 8,
+  backoff: { type: "exponential", delayMs: 500 },
+  timeoutMs: 120_000,
+  dedupe: (payload) => payload.accountId,
+  async run({ accountId }, { db, signal, settings, enqueue, now }) {
+    const giveWayAt = now().getTime() + TURN_MS;
+    let after: Position | undefined;
+    let events = 0;
+    let messages = 0;
+    for (;;) {
+      signal.throwIfAborted();
+      const batch = await foldBatch(db, accountId, { after, limit: settings.foldBatchSize });
+      events += batch.events;
+      messages += batch.messages;
+      after = batch.position;
+      if (batch.caughtUp) return { events, messages };
+      if (now().getTime() > giveWayAt) {
+        await enqueue(foldEvents, { accountId });
+        return { events, messages, unfinished: true };
+      }
+    }
+  },
+});

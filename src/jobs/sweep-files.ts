@@ -1,0 +1,35 @@
+import { z } from "zod";
+import { deleteExpiredIdempotencyKeys } from "../db/queries/idempotency.js";
+import { expiredArtifacts, isArtifactLive, markArtifactRemoved } from "../db/queries/runs.js";
+import { defineJob } from "./define-job.js";
+
+/** A file that no run names after this long is a leftover of a worker that died or was shut out. */
+const ORPHAN_AFTER_MS = 60 * 60_000;
+const KEY_LIFETIME_MS = 24 * 3_600_000;
+const BATCH = 1_000;
+
+/**
+ * Removes expired artifacts (their runs stay and answer 410), orphaned files and old idempotency keys. Idempotent;
+ * killed anywhere it goes on at the next fire. Runs where the artifacts are: workers share the store.
+ */
+export const sweepFiles = defineJob({
+  kind: "files.sweep",
+  queue: "maintenance",
+  payload: z.strictObject({}),
+  timeoutMs: 10 * 60_000,
+  schedule: { cron: "30 */15 * * * *", payload: {} },
+  async run(_payload, { db, artifacts, signal, now }) {
+    let expired = 0;
+    for (const { accountId, runId, key } of await expiredArtifacts(db, BATCH)) {
+      signal.throwIfAborted();
+      await artifacts.remove(key);
+      await markArtifactRemoved(db, accountId, runId);
+      expired++;
+    }
+    const runOf = (key: string) => key.split("/")[0] ?? "";
+    const orphans = await artifacts.sweep((key) => isArtifactLive(db, runOf(key), key), ORPHAN_AFTER_MS, now());
+    const before = new Date(now().getTime() - KEY_LIFETIME_MS);
+    const keys = await deleteExpiredIdempotencyKeys(db, before, BATCH);
+    return { expired, orphans, keys };
+  },
+});

@@ -1,0 +1,156 @@
+import { PermanentJobError } from "../errors.js";
+import {
+  beatRun,
+  type Claim,
+  claimRun,
+  failAbandonedRun,
+  type Progress,
+  type Run,
+  type RunKey,
+  settleRun,
+} from "../db/queries/runs.js";
+import type { Artifact } from "../db/schema.js";
+import type { Log } from "../log.js";
+import { Interrupted } from "./interrupted.js";
+import type { JobContext } from "./define-job.js";
+
+/** How often a worker says that it is alive, and so how soon it hears of a cancel. */
+const HEARTBEAT_MS = 1_000;
+
+export interface RunWork {
+  run: Run;
+  claim: Claim;
+  signal: AbortSignal;
+  /** The work counts into this; the heartbeat writes it down. */
+  progress: Progress;
+}
+
+export interface RunOutcome {
+  artifact?: Artifact;
+  result?: Record<string, unknown>;
+}
+
+/**
+ * Works on one run: claims it under a new fence, keeps its heartbeat, and makes the outcome visible in one conditional
+ * statement. A run that is finished, cancelled or of another generation is left alone, and a worker that was taken for
+ * dead finds its fence gone: it publishes nothing. `discard` cleans up what such a worker made.
+ */
+export async function withRun(
+  key: RunKey,
+  context: JobContext,
+  work: (work: RunWork) => Promise<RunOutcome>,
+  discard: (outcome: RunOutcome) => Promise<void> = async () => {},
+): Promise<Record<string, unknown>> {
+  const run = await claimRun(context.db, key, context.worker);
+  if (!run) return { skipped: "nothing to do" };
+  const claim = { accountId: key.accountId, runId: key.runId, fence: run.fence };
+  const progress: Progress = { rows: 0, bytes: 0 };
+  const heart = startHeart(context, claim, progress);
+  const signal = AbortSignal.any([context.signal, heart.signal]);
+  try {
+    const outcome = await work({ run, claim, signal, progress });
+    signal.throwIfAborted();
+    await heart.stop();
+    const published = await settleRun(context.db, claim, { status: "succeeded", ...outcome }, progress);
+    if (published) return { run: key.runId, rows: progress.rows, bytes: progress.bytes };
+    await discard(outcome);
+    return await afterLosing(context, claim);
+  } catch (error) {
+    await heart.stop();
+    return settleError(context, claim, signal.aborted ? signal.reason : error);
+  }
+}
+
+/** Nothing was published: either a cancel came in the last moment, or somebody else holds the run. */
+async function afterLosing(context: JobContext, claim: Claim): Promise<Record<string, unknown>> {
+  context.log.warn("fenced: another worker holds this run, nothing was published", { ...claim });
+  return { skipped: "fenced" };
+}
+
+/** Writes down what the error means for the run, then hands it to the job wrapper, which decides about a retry. */
+async function settleError(
+  context: JobContext,
+  claim: Claim,
+  error: unknown,
+): Promise<Record<string, unknown>> {
+  const { db, job } = context;
+  if (error instanceof Interrupted) {
+    if (error.why === "fenced") return afterLosing(context, claim);
+    if (error.why === "cancelled") {
+      await settleRun(db, claim, { status: "cancelled" });
+      return { cancelled: true };
+    }
+    if (error.why === "shutdown") {
+      await settleRun(db, claim, { status: "queued", spendAttempt: false });
+      throw error;
+    }
+  }
+  const shown = shownError(error);
+  const final = error instanceof PermanentJobError || job.isLastAttempt;
+  await settleRun(
+    db,
+    claim,
+    final ? { status: "failed", error: shown } : { status: "queued", error: shown, spendAttempt: true },
+  );
+  throw error;
+}
+
+/** What the person who asked for the run gets to see; an unknown error's text may hold anything, so it stays in the log. */
+function shownError(error: unknown): { code: string; message: string } {
+  if (error instanceof PermanentJobError) return { code: error.code, message: error.message };
+  if (error instanceof Interrupted && error.why === "timeout")
+    return { code: "timed_out", message: error.message };
+  const { code } = error as { code?: unknown };
+  if (code === "ENOSPC") return { code: "disk_full", message: "The disk for artifacts is full." };
+  return { code: "internal_error", message: "An unexpected error; the log has its cause under this run's id." };
+}
+
+/** For `onGivenUp`: the queue will not try again, so whoever waits must hear of it. */
+export async function giveUpRun(
+  key: RunKey,
+  error: Error,
+  { db, log }: Pick<JobContext, "db" | "log">,
+): Promise<void> {
+  const poisoned = /stalled|started more than/i.test(error.message);
+  const shown = poisoned
+    ? { code: "poison", message: "The work ended its worker process several times and was given up." }
+    : shownError(error);
+  if (await failAbandonedRun(db, key, shown)) log.error("run given up", { ...key, error });
+}
+
+interface Heart {
+  signal: AbortSignal;
+  stop(): Promise<void>;
+}
+
+function startHeart(context: JobContext, claim: Claim, progress: Progress): Heart {
+  const controller = new AbortController();
+  let beat: Promise<void> = Promise.resolve();
+  const timer = setInterval(() => {
+    beat = sendBeat(context, claim, progress, controller, context.log);
+  }, HEARTBEAT_MS);
+  return {
+    signal: controller.signal,
+    async stop() {
+      clearInterval(timer);
+      await beat;
+    },
+  };
+}
+
+async function sendBeat(
+  { db }: JobContext,
+  claim: Claim,
+  progress: Progress,
+  controller: AbortController,
+  log: Log,
+): Promise<void> {
+  try {
+    const state = await beatRun(db, claim, progress);
+    if (state === "lost") controller.abort(new Interrupted("fenced", "another worker holds this run"));
+    if (state === "cancel_requested") controller.abort(new Interrupted("cancelled", "cancelled on request"));
+  } catch (error) {
+    // A database that is away for a moment is no reason to stop: the next beat tells whether the run is still ours.
+    log.warn("heartbeat failed", { runId: claim.runId, error });
+  }
+}

@@ -1,0 +1,57 @@
+import { type Config, ConfigError, loadConfig } from "../config.js";
+import { createLog, type Log } from "../log.js";
+import { announceReady, onParentGone } from "../supervised.js";
+
+/** On top of the grace: closing connections must end too. */
+const FORCED_EXIT_MARGIN_MS = 10_000;
+const LAST_WORDS_MS = 1_000;
+
+/**
+ * The frame of a process without HTTP: reads the configuration, starts, says that it is ready, and stops once on
+ * SIGTERM, SIGINT or when its supervisor is gone. Exits 0 after a clean stop, 1 otherwise.
+ */
+export function runProcess(
+  name: "worker" | "scheduler",
+  start: (config: Config, log: Log) => Promise<{ stop(): Promise<void> }>,
+): void {
+  run(name, start).catch((error: unknown) => {
+    if (error instanceof ConfigError) console.error(error.message);
+    else createLog({ level: "error", process: name }).error("cannot start", { error });
+    process.exit(1);
+  });
+}
+
+async function run(name: string, start: (config: Config, log: Log) => Promise<{ stop(): Promise<void> }>) {
+  const config = loadConfig();
+  const log = createLog({ level: config.log.level, process: name });
+  exitOnBug(log);
+  const running = await start(config, log);
+  let stopping = false;
+  const stop = async (reason: string) => {
+    if (stopping) return;
+    stopping = true;
+    log.info("draining", { reason });
+    setTimeout(() => {
+      log.error("forced exit: something did not close in time");
+      process.exit(1);
+    }, config.shutdownGraceMs + FORCED_EXIT_MARGIN_MS).unref();
+    await running.stop();
+    log.info("stopped", { reason });
+    process.exit(0);
+  };
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  process.on("SIGINT", () => void stop("SIGINT"));
+  onParentGone(() => void stop("the supervisor is gone"));
+  announceReady();
+}
+
+/** After an error that nobody expected the state is unknown: a fresh process is safer than this one. */
+export function exitOnBug(log: Log): void {
+  const exit = (error: unknown) => {
+    log.error("unexpected error, exiting", { error });
+    log.once("finish", () => process.exit(1)).end();
+    setTimeout(() => process.exit(1), LAST_WORDS_MS).unref();
+  };
+  process.on("uncaughtException", exit);
+  process.on("unhandledRejection", exit);
+}

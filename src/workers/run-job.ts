@@ -1,0 +1,93 @@
+import { DelayedError, type Job, UnrecoverableError } from "bullmq";
+import { z } from "zod";
+import { PermanentJobError } from "../errors.js";
+import type { JobContext, JobDefinition } from "../jobs/define-job.js";
+import { Interrupted } from "../jobs/interrupted.js";
+import type { Log } from "../log.js";
+
+export type JobEnd = "done" | "failed" | "given_up" | "handed_back";
+
+/** What the worker process lends to every job. */
+export interface JobServices extends Omit<JobContext, "signal" | "job" | "log"> {
+  log: Log;
+  /** Fires when the grace of a shutdown is over. */
+  shutdown: AbortSignal;
+  /** Called once per attempt. */
+  observe: (kind: string, end: JobEnd, durationMs: number) => void;
+}
+
+/**
+ * Runs one job of any kind: checks its payload, gives it a child logger with its ids and a signal that fires on
+ * time-out, lost lock and shutdown, and translates how it ended into what the queue understands. A job that was only
+ * told to leave goes back to the queue without spending an attempt.
+ */
+export async function runJob<Payload>(
+  definition: JobDefinition<Payload>,
+  job: Job,
+  token: string | undefined,
+  lockSignal: AbortSignal | undefined,
+  services: JobServices,
+): Promise<Record<string, unknown>> {
+  const { log: processLog, shutdown, observe, ...lent } = services;
+  const payload = parsePayload(definition, job);
+  const log = processLog.child({ job: job.id, kind: job.name, attempt: job.attemptsMade + 1, ...idsOf(payload) });
+  const timeout = startTimeout(definition.timeoutMs);
+  const signals = [shutdown, timeout.signal, ...(lockSignal ? [lockSignal] : [])];
+  const startedAt = performance.now();
+  const end = (how: JobEnd, level: "debug" | "info" | "warn" | "error", fields: object) => {
+    const durationMs = Math.round(performance.now() - startedAt);
+    observe(job.name, how, durationMs);
+    log.log(level, `job ${how}`, { durationMs, ...fields });
+  };
+  try {
+    const result = await definition.run(payload, {
+      ...lent,
+      log,
+      signal: AbortSignal.any(signals),
+      job: {
+        id: job.id ?? "",
+        addedAt: new Date(job.timestamp),
+        isLastAttempt: job.attemptsMade + 1 >= definition.attempts,
+      },
+    });
+    end("done", definition.schedule ? "debug" : "info", { result });
+    return result;
+  } catch (error) {
+    if (shutdown.aborted && (error === shutdown.reason || isAbort(error))) {
+      end("handed_back", "info", {});
+      await job.moveToDelayed(Date.now(), token);
+      throw new DelayedError();
+    }
+    if (error instanceof PermanentJobError) {
+      end("given_up", "error", { error });
+      throw new UnrecoverableError(error.message);
+    }
+    end("failed", job.attemptsMade + 1 >= definition.attempts ? "error" : "warn", { error });
+    throw error;
+  } finally {
+    timeout.clear();
+  }
+}
+
+function parsePayload<Payload>(definition: JobDefinition<Payload>, job: Job): Payload {
+  const parsed = definition.payload.safeParse(job.data);
+  if (parsed.success) return parsed.data;
+  throw new UnrecoverableError(`payload of ${job.name} refused: ${z.prettifyError(parsed.error)}`);
+}
+
+/** Whatever the payload names, the log lines name too. Payloads hold ids and ranges only. */
+function idsOf(payload: unknown): Record<string, unknown> {
+  return typeof payload === "object" && payload !== null ? { ...payload } : {};
+}
+
+const isAbort = (error: unknown) =>
+  error instanceof Interrupted || (error instanceof Error && error.name === "AbortError");
+
+function startTimeout(timeoutMs: number): { signal: AbortSignal; clear(): void } {
+  const controller = new AbortController();
+  const timer = setTimeout(
+    () => controller.abort(new Interrupted("timeout", `not finished within ${timeoutMs / 1000} s`)),
+    timeoutMs,
+  );
+  return { signal: controller.signal, clear: () => clearTimeout(timer) };
+}

@@ -1,0 +1,127 @@
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { type Job, Worker } from "bullmq";
+import { type Context, queueStore } from "../context.js";
+import { createPool } from "../db/client.js";
+import { createCopySource } from "../db/copy.js";
+import { createDiskStore } from "../exports/artifacts/disk.js";
+import { type JobDefinition, queueNames } from "../jobs/define-job.js";
+import { jobs } from "../jobs/index.js";
+import { Interrupted } from "../jobs/interrupted.js";
+import { openStore, queueKey } from "../jobs/queue.js";
+import { type JobEnd, type JobServices, runJob } from "./run-job.js";
+
+/** A job that ends its worker's process again and again is given up after so many starts. */
+const MAX_STARTS = 8;
+/** Deaths of a worker that a job survives: a rolling restart may hit the same job more than once. */
+const MAX_STALLS = 4;
+/** How long a drained job has to let go after it was told to. */
+const HAND_BACK_MS = 5_000;
+
+export interface Workers {
+  /** Takes no new job, lets the running ones finish within `graceMs`, then hands them back to the queue. */
+  drain(graceMs: number): Promise<void>;
+}
+
+export interface WorkerOptions {
+  databaseUrl: string;
+  observe?: (kind: string, end: JobEnd, durationMs: number) => void;
+  /** The kinds to run; all of them unless a test has its own. */
+  definitions?: readonly JobDefinition<never>[];
+}
+
+/** One worker per queue, each with its own error listener, all on one connection of this process. */
+export async function startWorkers(context: Context, options: WorkerOptions): Promise<Workers> {
+  const { config, log } = context;
+  const store = openStore(queueStore(config, options.databaseUrl), "worker", log, "worker");
+  const copyPool = createPool(
+    { url: options.databaseUrl, name: "worker copy", size: copyPoolSize(config), statementTimeoutMs: 0 },
+    (error) => log.warn("copy connection lost", { error }),
+  );
+  const shutdown = new AbortController();
+  const services: JobServices = {
+    db: context.db,
+    copy: createCopySource(copyPool),
+    artifacts: createDiskStore(join(config.dataDir, "artifacts")),
+    log,
+    now: context.now,
+    enqueue: context.queues.enqueue,
+    stateOf: context.queues.stateOf,
+    removeJob: context.queues.remove,
+    settings: { foldBatchSize: config.fold.batchSize, artifactRetentionMs: config.artifacts.retentionMs },
+    worker: `${hostname()}/${process.pid}`,
+    shutdown: shutdown.signal,
+    observe: options.observe ?? (() => {}),
+  };
+  const byKind = indexByKind((options.definitions ?? jobs) as readonly JobDefinition<unknown>[]);
+  const workers = queueNames.map((name) => {
+    const process = (job: Job, token?: string, signal?: AbortSignal) =>
+      runJob(byKind.get(job.name) ?? unknownKind(job.name), job, token, signal, services);
+    const { connection, backend } = store.workerArguments;
+    const settings = {
+      connection: connection as never,
+      concurrency: config.workers.concurrency,
+      lockDuration: config.workers.lockMs,
+      lockRenewTime: config.workers.lockMs / 3,
+      stalledInterval: config.workers.stalledCheckMs,
+      maxStalledCount: MAX_STALLS,
+      maxStartedAttempts: MAX_STARTS,
+      drainDelay: 5,
+    };
+    const key = queueKey(context.installation.installationId, name);
+    const worker = (backend
+      ? new Worker(key, process, settings, backend)
+      : new Worker(key, process, settings)) as unknown as Worker;
+    worker.on("error", (error) => log.warn("worker error", { queue: name, error }));
+    worker.on("stalled", (job) => log.warn("job stalled: its worker went away", { queue: name, job }));
+    worker.on("failed", (job, error) => {
+      if (job) void giveUpIfFinal(byKind, job, error, services);
+    });
+    return worker;
+  });
+  await Promise.all(workers.map((worker) => worker.waitUntilReady()));
+  return {
+    async drain(graceMs) {
+      // Takes no new job from here on; the promise is settled when the running ones are done.
+      const closed = Promise.all(workers.map((worker) => worker.close()));
+      const told = setTimeout(
+        () => shutdown.abort(new Interrupted("shutdown", "the worker is shutting down")),
+        graceMs,
+      );
+      const late = new Promise<void>((resolve) => setTimeout(resolve, graceMs + HAND_BACK_MS).unref());
+      await Promise.race([closed, late]);
+      clearTimeout(told);
+      await store.close();
+      await copyPool.end();
+    },
+  };
+}
+
+/** Every queue may run COPYs at the same time as its other work. */
+const copyPoolSize = (config: Context["config"]) => config.workers.concurrency * 2 + 1;
+
+function indexByKind(definitions: readonly JobDefinition<unknown>[]): Map<string, JobDefinition<unknown>> {
+  const byKind = new Map(definitions.map((definition) => [definition.kind, definition]));
+  if (byKind.size !== definitions.length) throw new Error("two jobs have the same kind");
+  return byKind;
+}
+
+function unknownKind(kind: string): never {
+  throw new Error(`no job of kind ${kind} here: a newer release may know it`);
+}
+
+/** Tells whoever waits for the job that the queue will not try it again. */
+async function giveUpIfFinal(
+  byKind: Map<string, JobDefinition<unknown>>,
+  job: Job,
+  error: Error,
+  { db, log }: JobServices,
+): Promise<void> {
+  const definition = byKind.get(job.name);
+  if (!definition?.onGivenUp || job.finishedOn === undefined) return;
+  const payload = definition.payload.safeParse(job.data);
+  if (!payload.success) return;
+  await definition
+    .onGivenUp(payload.data, error, { db, log })
+    .catch((cause: unknown) => log.error("giving up failed; the sweep will", { job: job.id, error: cause }));
+}
