@@ -160,8 +160,9 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     return undefined;
   };
 
-  const values = read(environment, withFiles(env, problems), "");
-  const directory = resolve(values?.CONFIG_DIR ?? env.CONFIG_DIR ?? "config");
+  const given = withFiles(env, problems);
+  const values = read(environment, given, "");
+  const directory = resolve(given.CONFIG_DIR ?? "config");
   const performance = read(
     performanceFile,
     readYaml(directory, "performance.yaml", problems),
@@ -169,9 +170,9 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
   );
   const security = read(securityFile, readYaml(directory, "security.yaml", problems), "security.yaml");
 
-  if (values?.NODE_ENV === "production") {
+  if (given.NODE_ENV === "production") {
     for (const name of ["DATABASE_URL", "REDIS_URL", "API_KEY"] as const)
-      if (values[name] === undefined)
+      if (given[name] === undefined)
         problems.push(
           `${name}: required with NODE_ENV=production (the embedded defaults are for trying it out)`,
         );
