@@ -81,14 +81,23 @@ describe("loadConfig", () => {
       WORKER_COUNT: "many",
       API_KEY: "short",
     });
-    for (const named of ["PORT", "WORKER_COUNT", "API_KEY", "thread_pool", '"threads"', '"hsts"'])
+    for (const named of [
+      "DATABASE_URL",
+      "REDIS_URL",
+      "PORT",
+      "WORKER_COUNT",
+      "API_KEY",
+      "thread_pool",
+      '"threads"',
+      '"hsts"',
+    ])
       expect(
         problems.filter((problem) => problem.includes(named)),
         named,
       ).toHaveLength(1);
     for (const key of ["ssl_enabled", "min_tls_version", "rate_limits"])
       expect(problems).toContainEqual(expect.stringContaining(`${key} does not work yet`));
-    expect(problems).toHaveLength(9);
+    expect(problems).toHaveLength(11);
   });
 
   it("wants database, queue and key in production, together with whatever else is wrong", () => {
