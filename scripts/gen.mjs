@@ -58,10 +58,10 @@ async function readIfThere(file) {
 
 /** The file with the text between its two marks replaced; what people wrote around it stays. */
 function withRegion(path, current, region, text) {
-  const open = `<!-- generated: ${region} -->`;
-  const close = `<!-- end of ${region} -->`;
+  const open = `<!-- generated:${region} -->`;
+  const close = "<!-- /generated -->";
   const from = current?.indexOf(open) ?? -1;
-  const to = current?.indexOf(close) ?? -1;
+  const to = current?.indexOf(close, from) ?? -1;
   if (from < 0 || to < from) throw new Error(`${path} needs the lines "${open}" and "${close}"`);
   return `${current.slice(0, from + open.length)}\n\n${text.trim()}\n\n${current.slice(to)}`;
 }
