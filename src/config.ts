@@ -15,32 +15,83 @@ const secretList = z
   )
   .pipe(z.array(z.string().min(8, "each secret needs at least 8 characters")));
 
-/** Every environment variable the service reads. `.env.example` is checked against this. */
+/** Every environment variable the service reads. `.env.example` and docs/config.md are generated from this. */
 export const environment = z.object({
-  NODE_ENV: z.enum(["development", "test", "production"]).default("development"),
+  NODE_ENV: z
+    .enum(["development", "test", "production"])
+    .default("development")
+    .describe(
+      "`production` refuses the defaults that are only for trying it out: embedded database, made-up key.",
+    ),
   LOG_LEVEL: z
     .string()
     .transform((level) => level.toLowerCase())
     .pipe(z.enum(["error", "warn", "info", "debug"]))
-    .default("info"),
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
-  REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
-  API_KEY: z.string().min(16, "needs at least 16 characters").max(256).optional(),
-  HOST: z.string().min(1).default("0.0.0.0"),
-  PORT: count(0, 65_535).default(8080),
-  DATA_DIR: z.string().min(1).default(".data"),
-  CONFIG_DIR: z.string().min(1).default("config"),
-  WORKER_COUNT: count(0, 64).default(4),
-  WORKER_CONCURRENCY: count(1, 64).default(4),
-  DATABASE_POOL_SIZE: count(2, 100).default(10),
-  SHUTDOWN_GRACE_MS: count(0, 900_000).default(20_000),
-  JOB_LOCK_MS: count(1_000, 600_000).default(15_000),
-  JOB_STALLED_CHECK_MS: count(250, 600_000).default(5_000),
-  FOLD_BATCH_SIZE: count(100, 200_000).default(20_000),
-  TICK_SECONDS: seconds(1, 60).default(2),
-  ARTIFACT_RETENTION_HOURS: count(1, 24 * 365).default(24 * 7),
-  WHATSAPP_APP_SECRET: secretList.default([]),
-  WHATSAPP_VERIFY_TOKEN: z.string().min(8).optional(),
+    .default("info")
+    .describe("The least severe lines that are written to stdout, one JSON object each."),
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/ })
+    .optional()
+    .describe(
+      "PostgreSQL 15 or newer. Required in production; without it `npm start` brings its own server.",
+    ),
+  REDIS_URL: z
+    .url({ protocol: /^rediss?$/ })
+    .optional()
+    .describe("Where the job queues live. Required in production; without it they live in the database."),
+  API_KEY: z
+    .string()
+    .min(16, "needs at least 16 characters")
+    .max(256)
+    .optional()
+    .describe(
+      "The first admin key. Required in production; without it `npm start` makes one and keeps it in DATA_DIR.",
+    ),
+  HOST: z.string().min(1).default("0.0.0.0").describe("Address that the API listens on."),
+  PORT: count(0, 65_535).default(8080).describe("Port that the API listens on; 0 takes any free one."),
+  DATA_DIR: z
+    .string()
+    .min(1)
+    .default(".data")
+    .describe(
+      "Folder for what has to stay on this machine: embedded database, made API key, finished files.",
+    ),
+  CONFIG_DIR: z.string().min(1).default("config").describe("Folder of performance.yaml and security.yaml."),
+  WORKER_COUNT: count(0, 64).default(4).describe("Worker processes of `npm start`."),
+  WORKER_CONCURRENCY: count(1, 64)
+    .default(4)
+    .describe("Jobs that one worker process runs at a time in each queue."),
+  DATABASE_POOL_SIZE: count(2, 100)
+    .default(10)
+    .describe(
+      "Database connections of one process at most; queues in the database have a pool of their own.",
+    ),
+  SHUTDOWN_GRACE_MS: count(0, 900_000)
+    .default(20_000)
+    .describe("Milliseconds that open requests and running jobs get to finish after SIGTERM."),
+  JOB_LOCK_MS: count(1_000, 600_000)
+    .default(15_000)
+    .describe("Milliseconds after which a job whose worker has gone silent counts as abandoned."),
+  JOB_STALLED_CHECK_MS: count(250, 600_000)
+    .default(5_000)
+    .describe("Milliseconds between two looks for abandoned jobs."),
+  FOLD_BATCH_SIZE: count(100, 200_000)
+    .default(20_000)
+    .describe("Events that one transaction folds into messages and rollups at most."),
+  TICK_SECONDS: seconds(1, 60)
+    .default(2)
+    .describe("Seconds between two looks of the scheduler at what is due."),
+  ARTIFACT_RETENTION_HOURS: count(1, 24 * 365)
+    .default(24 * 7)
+    .describe("Hours that a finished file can be downloaded."),
+  WHATSAPP_APP_SECRET: secretList
+    .default([])
+    .describe("App secrets of Meta, separated by commas; without one every webhook delivery is refused."),
+  WHATSAPP_VERIFY_TOKEN: z
+    .string()
+    .min(8)
+    .optional()
+    .describe("The text that you gave Meta as the verify token of the webhook."),
 });
 
 type Environment = z.infer<typeof environment>;
@@ -50,16 +101,30 @@ const notYet = (key: string) =>
     .undefined({ error: `${key} does not work yet: remove it until a release note says that it does` })
     .optional();
 
-const performanceFile = z.strictObject({
-  worker_processes: count(1, 64).default(1),
-  thread_pool: count(1, 128).default(4),
-  max_requests: count(0, 1_000_000_000).default(0),
-  keepalive: seconds(1, 3600).default(65),
-  timeout: seconds(1, 3600).default(30),
+/** Keys of `config/performance.yaml`. */
+export const performanceFile = z.strictObject({
+  worker_processes: count(1, 64).default(1).describe("API processes that share one port (`npm start`)."),
+  thread_pool: count(1, 128)
+    .default(4)
+    .describe(
+      "Threads of libuv's pool in every process of `npm start`: compression, hashing and file writes run on them.",
+    ),
+  max_requests: count(0, 1_000_000_000)
+    .default(0)
+    .describe("Requests after which an API process is replaced by a fresh one. 0 = never."),
+  keepalive: seconds(1, 3600)
+    .default(65)
+    .describe(
+      "Seconds an idle connection stays open. Keep it above the idle time of the load balancer in front.",
+    ),
+  timeout: seconds(1, 3600)
+    .default(30)
+    .describe("Seconds an ordinary request may take. Streams (NDJSON in, exports out) are exempt."),
 });
 
-const securityFile = z.strictObject({
-  secure_headers: z.boolean().default(true),
+/** Keys of `config/security.yaml`. */
+export const securityFile = z.strictObject({
+  secure_headers: z.boolean().default(true).describe("Security headers on every answer."),
   ssl_enabled: notYet("ssl_enabled"),
   min_tls_version: notYet("min_tls_version"),
   rate_limits: notYet("rate_limits"),
@@ -95,8 +160,9 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     return undefined;
   };
 
-  const values = read(environment, withFiles(env, problems), "");
-  const directory = resolve(values?.CONFIG_DIR ?? env.CONFIG_DIR ?? "config");
+  const given = withFiles(env, problems);
+  const values = read(environment, given, "");
+  const directory = resolve(given.CONFIG_DIR ?? "config");
   const performance = read(
     performanceFile,
     readYaml(directory, "performance.yaml", problems),
@@ -104,9 +170,9 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
   );
   const security = read(securityFile, readYaml(directory, "security.yaml", problems), "security.yaml");
 
-  if (values?.NODE_ENV === "production") {
+  if (given.NODE_ENV === "production") {
     for (const name of ["DATABASE_URL", "REDIS_URL", "API_KEY"] as const)
-      if (values[name] === undefined)
+      if (given[name] === undefined)
         problems.push(
           `${name}: required with NODE_ENV=production (the embedded defaults are for trying it out)`,
         );

