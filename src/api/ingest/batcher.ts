@@ -21,8 +21,8 @@ export interface Batcher {
    * (`ingest_busy`) when too many wait already, unless the caller bounds itself (`patient`).
    */
   add(events: readonly NewEvent[], options?: { patient?: boolean }): Promise<boolean[]>;
-  /** Flushes so far. */
-  flushes(): number;
+  /** Flushes so far, and the events that are not settled yet. */
+  counts(): { flushes: number; waiting: number };
   /** Resolves when everything that was added is settled. */
   drain(): Promise<void>;
 }
@@ -109,7 +109,7 @@ export function createBatcher(insert: (events: readonly NewEvent[]) => Promise<b
         pumpSoon();
       });
     },
-    flushes: () => flushCount,
+    counts: () => ({ flushes: flushCount, waiting: waitingEvents }),
     drain: () =>
       new Promise((resolve) => {
         idle.push(resolve);

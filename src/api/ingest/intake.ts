@@ -60,11 +60,13 @@ export function createIntake(
   return {
     take(value, index) {
       const checked = checkEvent(value, nowMs());
-      if (isRefusal(checked)) return refuse(index, checked);
-      if (identity.accounts !== "all" && !identity.accounts.has(checked.accountId))
-        return refuse(index, unknownAccount);
-      events.push(checked);
-      indexes.push(index);
+      if (isRefusal(checked)) refuse(index, checked);
+      else if (identity.accounts !== "all" && !identity.accounts.has(checked.accountId))
+        refuse(index, unknownAccount);
+      else {
+        events.push(checked);
+        indexes.push(index);
+      }
     },
     refuse,
     held: () => events.length,

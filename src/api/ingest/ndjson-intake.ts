@@ -55,18 +55,25 @@ export async function readNdjson(request: IncomingMessage, intake: Intake): Prom
 }
 
 function takeLine(intake: Intake, line: Buffer | undefined, index: number): void {
-  if (line === undefined) return intake.refuse(index, lineTooLong);
-  if (isBlank(line)) return;
-  if (!isUtf8(line)) return intake.refuse(index, invalidUtf8);
-  if (line.length > DEPTH_CHECKED_BYTES && depthExceeds(line, MAX_DEPTH))
-    return intake.refuse(index, tooDeep);
+  if (line !== undefined && isBlank(line)) return;
+  const refusal = line === undefined ? lineTooLong : unreadable(line);
+  if (refusal) {
+    intake.refuse(index, refusal);
+    return;
+  }
   let value: unknown;
   try {
-    value = JSON.parse(line.toString("utf8"));
+    value = JSON.parse(line!.toString("utf8"));
   } catch {
-    return intake.refuse(index, invalidJson);
+    intake.refuse(index, invalidJson);
+    return;
   }
   intake.take(value, index);
+}
+
+function unreadable(line: Buffer): Refusal | undefined {
+  if (!isUtf8(line)) return invalidUtf8;
+  return line.length > DEPTH_CHECKED_BYTES && depthExceeds(line, MAX_DEPTH) ? tooDeep : undefined;
 }
 
 const lineTooLong: Refusal = { code: "line_too_long", message: `a line may have ${MAX_LINE_BYTES} bytes` };
