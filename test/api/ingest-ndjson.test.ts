@@ -4,6 +4,8 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ingestOf } from "../../src/api/ingest/ingest.js";
 import { createLineSplitter } from "../../src/api/ingest/line-splitter.js";
+import { readChunks } from "../../src/api/ingest/read-chunks.js";
+import { route } from "../../src/api/route.js";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { countEvents, event, postLines } from "./ingest-events.js";
 
@@ -202,4 +204,41 @@ test.each([
   ["gzip that is none", { "content-encoding": "gzip" }, 400],
 ])("%s", async (_what, headers, status) => {
   expect((await postLines(app, good(1), { headers })).status).toBe(status);
+});
+
+test("a sender that stalls gets 408; one that waits for us does not", async () => {
+  let slow: Promise<void> | undefined;
+  await using own = await startTestApp({
+    routes: () => [
+      route({
+        method: "post",
+        path: "/read",
+        access: "public",
+        stream: true,
+        async handler(request, response) {
+          await readChunks(request, { idleMs: 100 }, () => slow);
+          response.json({ read: true });
+        },
+      }),
+    ],
+  });
+  const send = (finish: boolean): Promise<string> =>
+    new Promise((resolve) => {
+      const { hostname, port } = new URL(own.url);
+      let received = "";
+      const socket = connect(Number(port), hostname, () => {
+        socket.write(
+          "POST /read HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n",
+        );
+        socket.write(`1\r\nx\r\n${finish ? "0\r\n\r\n" : ""}`);
+      });
+      socket.setEncoding("utf8").on("data", (text) => {
+        received += text;
+        socket.end();
+      });
+      socket.on("error", () => {}).on("close", () => resolve(received));
+    });
+  expect(await send(false)).toMatch(/^HTTP\/1.1 408 [\s\S]*idle_timeout/);
+  slow = new Promise((resolve) => setTimeout(resolve, 350));
+  expect(await send(true)).toMatch(/^HTTP\/1.1 200 /);
 });
