@@ -14,6 +14,8 @@ export interface Context extends AsyncDisposable {
   installation: Installation;
   queues: Queues;
   now: () => Date;
+  /** Run first when the context is disposed: what still has to reach the database or the queues. */
+  beforeClose: (() => Promise<void>)[];
 }
 
 /** An API statement that runs longer than this is a mistake; jobs stream for as long as they need. */
@@ -54,6 +56,7 @@ export async function openContext(
       process: options.process,
       log,
     });
+    const beforeClose: (() => Promise<void>)[] = [];
     return {
       config,
       log,
@@ -62,7 +65,9 @@ export async function openContext(
       installation,
       queues,
       now: () => new Date(),
+      beforeClose,
       async [Symbol.asyncDispose]() {
+        await Promise.all(beforeClose.map((finish) => finish()));
         await queues.close();
         await pool.end();
       },

@@ -59,6 +59,11 @@ export class MethodNotAllowed extends AppError {
   override readonly title = "Method not allowed";
 }
 
+export class RequestTimeout extends AppError {
+  override readonly status = 408;
+  override readonly title = "Request timeout";
+}
+
 export class Conflict extends AppError {
   override readonly status = 409;
   override readonly title = "Conflict";

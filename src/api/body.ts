@@ -4,7 +4,7 @@ import { createGunzip } from "node:zlib";
 import { InvalidInput, TooLarge, UnsupportedMedia } from "../errors.js";
 
 /** No document of ours nests deeper; JSON.parse itself would recurse as deep as the sender likes. */
-const MAX_DEPTH = 64;
+export const MAX_DEPTH = 64;
 
 const hashes = new WeakMap<IncomingMessage, Buffer>();
 
@@ -20,17 +20,21 @@ export async function readJsonBody(
   return parseJson(await readRawBody(request, options));
 }
 
-/** Throws 415 unless the body is of this media type, in UTF-8. */
-export function requireContentType(request: IncomingMessage, expected: string): void {
+/** The body's media type, one of these; throws 415 unless it is, in UTF-8. */
+export function requireContentType<Type extends string>(
+  request: IncomingMessage,
+  ...expected: readonly Type[]
+): Type {
   const [type, ...parameters] = (request.headers["content-type"] ?? "").toLowerCase().split(";");
   const charset = parameters
     .map((parameter) => parameter.trim().split("="))
     .find(([name]) => name?.trim() === "charset")?.[1]
     ?.trim()
     .replace(/^"(.*)"$/, "$1");
-  if (type?.trim() === expected && (charset === undefined || charset === "utf-8" || charset === "utf8"))
-    return;
-  throw new UnsupportedMedia("unsupported_media_type", `Send ${expected} in UTF-8.`);
+  const found = expected.find((candidate) => candidate === type?.trim());
+  if (found !== undefined && (charset === undefined || charset === "utf-8" || charset === "utf8"))
+    return found;
+  throw new UnsupportedMedia("unsupported_media_type", `Send ${expected.join(" or ")} in UTF-8.`);
 }
 
 /** Whether the body is compressed; throws 415 for anything but gzip. */
@@ -129,7 +133,8 @@ const invalidJson = (message: string) => new InvalidInput("invalid_json", messag
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
-function depthExceeds(bytes: Buffer, max: number): boolean {
+/** Whether the JSON in these bytes nests deeper than `max` levels; says nothing of other bytes. */
+export function depthExceeds(bytes: Buffer, max: number): boolean {
   let depth = 0;
   let inString = false;
   for (let i = 0; i < bytes.length; i++) {

@@ -47,6 +47,9 @@ export function createPool(options: PoolOptions, onError: (error: Error) => void
       .join(" "),
   });
   pool.on("error", onError);
+  // The pool listens to idle connections only. One that breaks while somebody uses it fails its queries; without a
+  // listener of its own it would end the process as well.
+  pool.on("connect", (client) => client.on("error", () => {}));
   return pool;
 }
 

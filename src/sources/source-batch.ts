@@ -3,6 +3,7 @@ import { present } from "./untrusted.js";
 
 /** Why an item of a source became no event. Stable: stored, counted, and explained in docs/sources.md. */
 export const quarantineReasons = [
+  "invalid_json",
   "not_a_whatsapp_webhook",
   "dashboard_test",
   "unknown_field",
@@ -14,6 +15,7 @@ export const quarantineReasons = [
   "unknown_shape",
   "missing_id",
   "bad_timestamp",
+  "time_out_of_range",
   "invalid_event",
   "empty",
 ] as const;

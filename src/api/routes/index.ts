@@ -3,8 +3,10 @@ import type { Route } from "../route.js";
 import { accountRoutes } from "./accounts.js";
 import { channelRoutes } from "./channels.js";
 import { diagnosticsRoutes } from "./diagnostics.js";
+import { eventRoutes } from "./events.js";
 import { healthRoutes } from "./health.js";
 import { keyRoutes } from "./keys.js";
+import { whatsappCloudRoutes } from "./whatsapp-cloud.js";
 
 /** Every route of the API, the only list of them. Their order does not matter. */
 export const apiRoutes = (context: Context): Route[] => [
@@ -13,4 +15,6 @@ export const apiRoutes = (context: Context): Route[] => [
   ...keyRoutes(context),
   ...accountRoutes(context),
   ...channelRoutes(context),
+  ...eventRoutes(context),
+  ...whatsappCloudRoutes(context),
 ];

@@ -1,0 +1,55 @@
+import type { Db } from "../../db/client.js";
+import { accountsOfChannels, ensureAccounts, existingAccounts } from "../../db/queries/accounts.js";
+import { BoundedCache } from "./bounded-cache.js";
+
+const CACHE_SIZE = 50_000;
+
+/** How long a channel's account, or that it has none, is believed. */
+const CHANNEL_TTL_MS = 30_000;
+
+export interface KnownAccounts {
+  /** Those of the accounts that do not exist. */
+  missing(accountIds: Iterable<string>): Promise<Set<string>>;
+  /** Creates those that do not exist yet. */
+  ensure(accountIds: Iterable<string>): Promise<void>;
+  /** The account of each channel that was mapped to one within the last 30 s. */
+  ofChannels(channelIds: Iterable<string>): Promise<Map<string, string>>;
+}
+
+/** What this process has learnt of accounts, so that the hot path asks the database once per account. */
+export function createKnownAccounts(db: Db, nowMs: () => number): KnownAccounts {
+  const accounts = new BoundedCache<true>(CACHE_SIZE);
+  const channels = new BoundedCache<{ at: number; accountId: string | undefined }>(CACHE_SIZE);
+  const unheardOf = (ids: Iterable<string>) => [...new Set(ids)].filter((id) => !accounts.get(id));
+  return {
+    async missing(accountIds) {
+      const asked = unheardOf(accountIds);
+      if (asked.length === 0) return new Set();
+      const existing = await existingAccounts(db, asked);
+      for (const id of existing) accounts.set(id, true);
+      return new Set(asked.filter((id) => !existing.has(id)));
+    },
+    async ensure(accountIds) {
+      const asked = unheardOf(accountIds);
+      await ensureAccounts(db, asked);
+      for (const id of asked) accounts.set(id, true);
+    },
+    async ofChannels(channelIds) {
+      const ids = [...new Set(channelIds)];
+      const now = nowMs();
+      const asked = ids.filter(
+        (id) => now - (channels.get(id)?.at ?? Number.NEGATIVE_INFINITY) > CHANNEL_TTL_MS,
+      );
+      const known = ids.map((id) => [id, channels.get(id)?.accountId] as const);
+      const found = await accountsOfChannels(db, asked);
+      for (const id of asked) channels.set(id, { at: now, accountId: found.get(id) });
+      const result = new Map<string, string>();
+      const stale = new Set(asked);
+      for (const [id, remembered] of known) {
+        const accountId = stale.has(id) ? found.get(id) : remembered;
+        if (accountId !== undefined) result.set(id, accountId);
+      }
+      return result;
+    },
+  };
+}
