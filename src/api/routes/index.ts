@@ -5,6 +5,7 @@ import { channelRoutes } from "./channels.js";
 import { diagnosticsRoutes } from "./diagnostics.js";
 import { healthRoutes } from "./health.js";
 import { keyRoutes } from "./keys.js";
+import { metricsRoutes } from "./metrics.js";
 
 /** Every route of the API, the only list of them. Their order does not matter. */
 export const apiRoutes = (context: Context): Route[] => [
@@ -13,4 +14,5 @@ export const apiRoutes = (context: Context): Route[] => [
   ...keyRoutes(context),
   ...accountRoutes(context),
   ...channelRoutes(context),
+  ...metricsRoutes(context),
 ];
