@@ -126,7 +126,7 @@ export const metrics: readonly Metric[] = [
     "Outbound messages that were read or played. Recipients who turned read receipts off do not show.",
     "read or played",
   ),
-  counter("played", "Played", "Outbound voice or video messages that were played.", "played"),
+  counter("played", "Played", "Outbound messages that were played, as voice messages are.", "played"),
   counter(
     "failed",
     "Failed",

@@ -6,13 +6,7 @@ import type { MetricsQuery } from "../../src/analytics/metrics-query.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { insertEvents, type NewEvent } from "../../src/db/queries/insert-events.js";
-import { ensurePartitions } from "../../src/db/queries/partitions.js";
-import {
-  type MetricsResult,
-  type MetricsRow,
-  metricsStatement,
-  readMetrics,
-} from "../../src/db/queries/read-metrics.js";
+import { type MetricsRow, metricsStatement, readMetrics } from "../../src/db/queries/read-metrics.js";
 import { canonicalEvent, type EventJson, timeQualities } from "../../src/sources/canonical-event.js";
 import { eventKey } from "../../src/sources/event-key.js";
 import { eventHistories, historyWindows } from "../support/event-histories.js";
@@ -65,9 +59,14 @@ async function fold(accountId: string): Promise<void> {
   await foldBatch(test.db, accountId, { limit: 100_000 });
 }
 
-/** What edits, revokes and deletions say of a message is left out: they are no stages. */
-const isStage = (event: EventJson) =>
-  !["message.edited", "message.revoked", "message.deleted"].includes(event.type);
+/**
+ * The fold has tests of its own for what is left out here: what edits, revokes and deletions say of a message, and
+ * texts with a length but without a kind.
+ */
+const forMetrics = (events: readonly EventJson[]): EventJson[] =>
+  events
+    .filter(({ type }) => !["message.edited", "message.revoked", "message.deleted"].includes(type))
+    .map(({ text_length: _, ...event }) => event);
 
 const query = (accountId: string, more: Partial<MetricsQuery>): MetricsQuery => ({
   accountId,
@@ -169,7 +168,7 @@ describe("readMetrics", () => {
         eventHistories("a"),
         fc.array(queries, { minLength: 3, maxLength: 3 }),
         async (history, asked) => {
-          const events = history.filter(isStage);
+          const events = forMetrics(history);
           const accountId = await newAccount();
           await store(accountId, events);
           await fold(accountId);
@@ -182,7 +181,130 @@ describe("readMetrics", () => {
           }
         },
       ),
-      { numRuns: 25 },
+      { numRuns: 25, endOnFailure: true },
     );
+  });
+
+  const sent = (id: string, time: string, more: Partial<EventJson> = {}): EventJson => ({
+    account_id: "a",
+    type: "message.sent",
+    message_id: id,
+    occurred_at: time,
+    ...more,
+  });
+
+  it("fills empty buckets without dimensions only, and always has a total without them", async () => {
+    const accountId = await newAccount();
+    const range = { from: new Date("2025-03-29T00:00:00Z"), to: new Date("2025-04-01T00:00:00Z") };
+    const asked = query(accountId, {
+      ...range,
+      metrics: ["messages_sent", "delivery_rate", "time_to_send_max"],
+    });
+    const nothing = { messages_sent: 0, delivery_rate: null, time_to_send_max: null };
+    const empty = await read(asked);
+    expect(empty.rows).toEqual(
+      ["29", "30", "31"].map((day) => ({ bucket: `2025-03-${day}T00:00:00.000Z`, ...nothing })),
+    );
+    expect(empty.totals).toEqual([nothing]);
+    const grouped = await read({ ...asked, groupBy: ["template"] });
+    expect([grouped.rows, grouped.totals]).toEqual([[], []]);
+  });
+
+  it("leaves out combinations that contribute nothing in the asked basis", async () => {
+    const accountId = await newAccount();
+    await store(accountId, [
+      sent("m", "2025-03-28T10:00:00Z"),
+      sent("m", "2025-03-29T10:00:00Z", { type: "message.read" }),
+    ]);
+    await fold(accountId);
+    const days = async (basis: "cohort" | "event") =>
+      (await read(query(accountId, { basis, groupBy: ["direction"] }))).rows.map((row) =>
+        String(row.bucket).slice(8, 10),
+      );
+    expect(await days("cohort")).toEqual(["28"]);
+    expect(await days("event")).toEqual(["28", "29"]);
+  });
+
+  it("counts contradictions and clock anomalies", async () => {
+    const accountId = await newAccount();
+    await store(accountId, [
+      sent("m", "2025-03-28T10:00:00Z"),
+      sent("m", "2025-03-28T10:00:01Z", { type: "message.failed" }),
+      sent("m", "2025-03-28T09:59:00Z", { type: "message.delivered" }),
+    ]);
+    await fold(accountId);
+    for (const basis of ["cohort", "event"] as const) {
+      const quality = ["message_contradictions", "clock_anomalies"];
+      const { totals } = await read(query(accountId, { basis, metrics: quality }));
+      expect(totals).toEqual([{ message_contradictions: 1, clock_anomalies: 1 }]);
+    }
+  });
+
+  it("refuses more rows than the limit instead of cutting them off", async () => {
+    const accountId = await newAccount();
+    const events = ["a", "b", "c"].map((template) =>
+      sent(template, "2025-03-28T10:00:00Z", { template: { name: template } }),
+    );
+    await store(accountId, events);
+    await fold(accountId);
+    const plan = planMetrics(query(accountId, { groupBy: ["template"] }));
+    expect((await readMetrics(test.db, plan, { maxRows: 6 })).rows).toHaveLength(3);
+    await expect(readMetrics(test.db, plan, { maxRows: 5 })).rejects.toMatchObject({
+      code: "too_many_rows",
+      message: expect.stringContaining("more than 5 rows"),
+    });
+  });
+
+  it("does not know an account that does not exist", async () => {
+    await expect(read(query("nobody", {}))).rejects.toMatchObject({ code: "account_not_found" });
+  });
+
+  it("is as of now when all events are counted, else as of the last complete fold", async () => {
+    const accountId = await newAccount();
+    const clock = async () =>
+      (await test.pool.query<{ now: Date }>("select clock_timestamp() as now")).rows[0]!.now.getTime();
+    const asOf = async () => Date.parse((await read(query(accountId, {}))).as_of);
+    const between = async (act: () => Promise<number>) => {
+      const before = await clock();
+      const time = await act();
+      return time >= before && time <= (await clock());
+    };
+    expect(await between(asOf)).toBe(true);
+    const untouched = await clock();
+    await store(accountId, [sent("m", "2025-03-28T10:00:00Z")]);
+    expect(await asOf()).toBeLessThan(untouched);
+    await fold(accountId);
+    expect(await between(asOf)).toBe(true);
+    const folded = await clock();
+    await store(accountId, [sent("n", "2025-03-28T10:00:00Z")]);
+    expect(await asOf()).toBeLessThanOrEqual(folded);
+    expect(await asOf()).toBeGreaterThanOrEqual(untouched);
+  });
+});
+
+describe("the plan of the statement", () => {
+  it("reads an index range of the rollups, whatever is asked", async () => {
+    const rows = `insert into rollups (account_id, bucket, dimensions_id, attempted, bins, counts)
+      select 'full-' || account, '2025-01-01'::timestamptz + slot * interval '15 minutes',
+             md5(dim::text)::uuid, 1, '{100}', '{1}'
+      from generate_series(1, 10) account, generate_series(0, 1999) slot, generate_series(1, 2) dim`;
+    await test.pool.query(rows);
+    await test.pool.query(`insert into dimension_sets (account_id, dimensions_id, template)
+      select 'full-' || account, md5(dim::text)::uuid, dim from generate_series(1, 10) account, generate_series(1, 2) dim`);
+    await test.pool.query("analyze rollups, dimension_sets");
+    const asked = query("full-3", {
+      from: new Date("2025-01-03T00:00:00Z"),
+      to: new Date("2025-01-10T00:00:00Z"),
+      interval: "hour",
+    });
+    const latency = { metrics: ["time_to_send_p95", "messages_sent"] };
+    const grouped = { groupBy: ["template" as const], filters: { template: ["1", null] } };
+    for (const more of [{}, latency, grouped, { ...latency, ...grouped }]) {
+      const { text, parameters } = metricsStatement(planMetrics({ ...asked, ...more }), 100);
+      const plan = await test.pool.query(`explain ${text}`, parameters);
+      const lines = plan.rows.map((row) => row["QUERY PLAN"] as string).join("\n");
+      expect(lines).toMatch(/(Index Scan|Bitmap Index Scan|Index Only Scan) (using|on) rollups_pkey/);
+      expect(lines).not.toMatch(/Seq Scan on (rollups|message_events)/);
+    }
   });
 });
