@@ -9,6 +9,8 @@ import { createLog, type Log } from "./log.js";
 export interface Context extends AsyncDisposable {
   config: Config;
   log: Log;
+  /** Of the database that is in use, embedded or configured. */
+  databaseUrl: string;
   pool: pg.Pool;
   db: Db;
   installation: Installation;
@@ -60,6 +62,7 @@ export async function openContext(
     return {
       config,
       log,
+      databaseUrl: url,
       pool,
       db,
       installation,

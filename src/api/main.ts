@@ -1,7 +1,7 @@
 import { ConfigError, loadConfig } from "../config.js";
 import { openContext } from "../context.js";
 import { createLog, type Log } from "../log.js";
-import { announceReady, onParentGone } from "../supervised.js";
+import { announceReady, announceRetiring, onParentGone } from "../supervised.js";
 import { apiRoutes } from "./routes/index.js";
 import { startServer } from "./server.js";
 
@@ -26,7 +26,10 @@ async function main(): Promise<void> {
     void shutDown(reason);
   };
   const server = await startServer(context, apiRoutes(context), {
-    onWornOut: () => stop("max_requests reached"),
+    onWornOut: () => {
+      // A supervisor sends SIGTERM once the successor serves; without one somebody else restarts us.
+      if (!announceRetiring()) stop("max_requests reached");
+    },
   });
   const shutDown = async (reason: string) => {
     await server.drain();

@@ -1,13 +1,12 @@
-import { countMessages } from "../db/queries/message-rows.js";
+import { countMessages, messageColumns } from "../db/queries/message-rows.js";
+import type { JobContext } from "./define-job.js";
 import { defineJob } from "./define-job.js";
 import { fileName, publishFile } from "./publish-file.js";
 import { runKey } from "./run-key.js";
 import { type ReportRequest, reportRequest } from "./run-requests.js";
 import { giveUpRun, type RunWork, withRun } from "./with-run.js";
-import { messageColumns } from "../db/queries/message-rows.js";
 import { type RowStream, streamMessages } from "./write-messages.js";
 import { readSummary, writeSummary } from "./write-summary.js";
-import type { JobContext } from "./define-job.js";
 
 /**
  * Builds one report file. Safe to run twice or killed anywhere: the file is written under a key of this attempt and

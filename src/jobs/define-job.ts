@@ -65,6 +65,10 @@ export interface JobDefinition<Payload> {
     | undefined;
 }
 
+/** Any of them, in lists: what a payload is stays the definition's own business. */
+// biome-ignore lint/suspicious/noExplicitAny: definitions of different payloads share no other type
+export type AnyJob = JobDefinition<any>;
+
 type Defaulted = "attempts" | "backoff" | "timeoutMs" | "dedupe" | "schedule" | "onGivenUp";
 
 /** Fills the defaults; a call of `enqueue` may override attempts, delay and id. */

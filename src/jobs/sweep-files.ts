@@ -27,7 +27,11 @@ export const sweepFiles = defineJob({
       expired++;
     }
     const runOf = (key: string) => key.split("/")[0] ?? "";
-    const orphans = await artifacts.sweep((key) => isArtifactLive(db, runOf(key), key), ORPHAN_AFTER_MS, now());
+    const orphans = await artifacts.sweep(
+      (key) => isArtifactLive(db, runOf(key), key),
+      ORPHAN_AFTER_MS,
+      now(),
+    );
     const before = new Date(now().getTime() - KEY_LIFETIME_MS);
     const keys = await deleteExpiredIdempotencyKeys(db, before, BATCH);
     return { expired, orphans, keys };

@@ -1,6 +1,13 @@
 import { z } from "zod";
-import { failAbandonedRun, idleRuns, markEnqueued, type Run, type RunKey, runJobId } from "../db/queries/runs.js";
-import { type JobContext, type JobDefinition, defineJob } from "./define-job.js";
+import {
+  failAbandonedRun,
+  idleRuns,
+  markEnqueued,
+  type Run,
+  type RunKey,
+  runJobId,
+} from "../db/queries/runs.js";
+import { defineJob, type JobContext, type JobDefinition } from "./define-job.js";
 import { runJobs } from "./run-jobs.js";
 
 /** Older than any heartbeat or enqueue in flight; the queue itself recovers a dead worker's job sooner. */

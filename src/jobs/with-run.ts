@@ -1,4 +1,3 @@
-import { PermanentJobError } from "../errors.js";
 import {
   beatRun,
   type Claim,
@@ -10,9 +9,10 @@ import {
   settleRun,
 } from "../db/queries/runs.js";
 import type { Artifact } from "../db/schema.js";
+import { PermanentJobError } from "../errors.js";
 import type { Log } from "../log.js";
-import { Interrupted } from "./interrupted.js";
 import type { JobContext } from "./define-job.js";
+import { Interrupted } from "./interrupted.js";
 
 /** How often a worker says that it is alive, and so how soon it hears of a cancel. */
 const HEARTBEAT_MS = 1_000;
@@ -102,7 +102,10 @@ function shownError(error: unknown): { code: string; message: string } {
     return { code: "timed_out", message: error.message };
   const { code } = error as { code?: unknown };
   if (code === "ENOSPC") return { code: "disk_full", message: "The disk for artifacts is full." };
-  return { code: "internal_error", message: "An unexpected error; the log has its cause under this run's id." };
+  return {
+    code: "internal_error",
+    message: "An unexpected error; the log has its cause under this run's id.",
+  };
 }
 
 /** For `onGivenUp`: the queue will not try again, so whoever waits must hear of it. */

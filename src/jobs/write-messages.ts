@@ -72,7 +72,11 @@ function joined(head: string, source: Readable, transform: NodeJS.ReadWriteStrea
   return stream;
 }
 
-async function streamWorkbook(source: Readable, columns: readonly Column[], createdAt: Date): Promise<RowStream> {
+async function streamWorkbook(
+  source: Readable,
+  columns: readonly Column[],
+  createdAt: Date,
+): Promise<RowStream> {
   const { writeXlsx } = await import("../exports/xlsx.js");
   let count = 0;
   async function* rows() {

@@ -1,11 +1,11 @@
 import { Readable } from "node:stream";
-import { type MetricDimension } from "../analytics/catalog.js";
+import type { MetricDimension } from "../analytics/catalog.js";
 import { planMetrics } from "../analytics/metrics-plan.js";
 import { toMetricsQuery } from "../analytics/metrics-query.js";
 import type { Db } from "../db/client.js";
 import { type MetricsRow, readMetrics } from "../db/queries/read-metrics.js";
-import { csvHeader, csvLine } from "../exports/csv.js";
 import type { ColumnType } from "../exports/columns.js";
+import { csvHeader, csvLine } from "../exports/csv.js";
 import type { ReportFormat, ReportRequest } from "./run-requests.js";
 import type { RowStream } from "./write-messages.js";
 
@@ -43,7 +43,11 @@ export interface Section {
 /** The numbers of a delivery summary: totals, by interval, by each dimension asked for, failures by class and code. */
 export async function readSummary(db: Db, request: ReportRequest): Promise<Section[]> {
   const account = { accountId: request.account_id, timeZone: request.time_zone ?? "UTC" };
-  const ask = async (metrics: readonly string[], groupBy: readonly MetricDimension[], filters = request.filters) =>
+  const ask = async (
+    metrics: readonly string[],
+    groupBy: readonly MetricDimension[],
+    filters = request.filters,
+  ) =>
     readMetrics(
       db,
       planMetrics(
@@ -74,7 +78,10 @@ export async function readSummary(db: Db, request: ReportRequest): Promise<Secti
   for (const dimension of ["error_class", "error_code"] as const) {
     const { totals } = await ask(failureMetrics, [dimension]);
     const failed = totals.filter((row) => row[dimension] !== null);
-    const rows = failed.map((row) => ({ ...row, failure_rate: shareOf(row.messages_failed, whole.totals[0]) }));
+    const rows = failed.map((row) => ({
+      ...row,
+      failure_rate: shareOf(row.messages_failed, whole.totals[0]),
+    }));
     sections.push({ name: `failures_by_${dimension}`, key: dimension, metrics: failureMetrics, rows });
   }
   return sections;
@@ -122,7 +129,14 @@ function textOf(rows: readonly LongRow[], format: Exclude<ReportFormat, "xlsx">)
   if (format === "csv")
     return (
       csvHeader(longColumns.map((name) => ({ name }))) +
-      rows.map((row) => csvLine(longColumns.map((name) => row[name]), longTypes)).join("")
+      rows
+        .map((row) =>
+          csvLine(
+            longColumns.map((name) => row[name]),
+            longTypes,
+          ),
+        )
+        .join("")
     );
   const lines = rows.map((row) => JSON.stringify(row));
   if (format === "ndjson") return lines.map((line) => `${line}\n`).join("");

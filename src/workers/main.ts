@@ -4,7 +4,7 @@ import { startWorkers } from "./start-workers.js";
 
 runProcess("worker", async (config, log) => {
   const context = await openContext(config, { process: "worker", log });
-  const workers = await startWorkers(context, { databaseUrl: config.database.url! });
+  const workers = await startWorkers(context);
   return {
     async stop() {
       await workers.drain(config.shutdownGraceMs);

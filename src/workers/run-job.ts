@@ -30,7 +30,12 @@ export async function runJob<Payload>(
 ): Promise<Record<string, unknown>> {
   const { log: processLog, shutdown, observe, ...lent } = services;
   const payload = parsePayload(definition, job);
-  const log = processLog.child({ job: job.id, kind: job.name, attempt: job.attemptsMade + 1, ...idsOf(payload) });
+  const log = processLog.child({
+    job: job.id,
+    kind: job.name,
+    attempt: job.attemptsMade + 1,
+    ...idsOf(payload),
+  });
   const timeout = startTimeout(definition.timeoutMs);
   const signals = [shutdown, timeout.signal, ...(lockSignal ? [lockSignal] : [])];
   const startedAt = performance.now();

@@ -8,9 +8,13 @@ runProcess("scheduler", async (config, log) => {
   const context = await openContext(config, { process: "scheduler", log });
   const ticker = createTicker(jobs, context.queues.enqueue, log);
   await ticker.tick(context.now());
-  const task = cron.schedule(`*/${config.scheduler.tickSeconds} * * * * *`, () => ticker.tick(context.now()), {
-    noOverlap: true,
-  });
+  const task = cron.schedule(
+    `*/${config.scheduler.tickSeconds} * * * * *`,
+    () => ticker.tick(context.now()),
+    {
+      noOverlap: true,
+    },
+  );
   return {
     async stop() {
       await task.destroy();

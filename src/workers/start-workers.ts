@@ -5,7 +5,7 @@ import { type Context, queueStore } from "../context.js";
 import { createPool } from "../db/client.js";
 import { createCopySource } from "../db/copy.js";
 import { createDiskStore } from "../exports/artifacts/disk.js";
-import { type JobDefinition, queueNames } from "../jobs/define-job.js";
+import { type AnyJob, queueNames } from "../jobs/define-job.js";
 import { jobs } from "../jobs/index.js";
 import { Interrupted } from "../jobs/interrupted.js";
 import { openStore, queueKey } from "../jobs/queue.js";
@@ -24,18 +24,17 @@ export interface Workers {
 }
 
 export interface WorkerOptions {
-  databaseUrl: string;
   observe?: (kind: string, end: JobEnd, durationMs: number) => void;
   /** The kinds to run; all of them unless a test has its own. */
-  definitions?: readonly JobDefinition<never>[];
+  definitions?: readonly AnyJob[];
 }
 
 /** One worker per queue, each with its own error listener, all on one connection of this process. */
-export async function startWorkers(context: Context, options: WorkerOptions): Promise<Workers> {
+export async function startWorkers(context: Context, options: WorkerOptions = {}): Promise<Workers> {
   const { config, log } = context;
-  const store = openStore(queueStore(config, options.databaseUrl), "worker", log, "worker");
+  const store = openStore(queueStore(config, context.databaseUrl), "worker", log, "worker");
   const copyPool = createPool(
-    { url: options.databaseUrl, name: "worker copy", size: copyPoolSize(config), statementTimeoutMs: 0 },
+    { url: context.databaseUrl, name: "worker copy", size: copyPoolSize(config), statementTimeoutMs: 0 },
     (error) => log.warn("copy connection lost", { error }),
   );
   const shutdown = new AbortController();
@@ -53,7 +52,7 @@ export async function startWorkers(context: Context, options: WorkerOptions): Pr
     shutdown: shutdown.signal,
     observe: options.observe ?? (() => {}),
   };
-  const byKind = indexByKind((options.definitions ?? jobs) as readonly JobDefinition<unknown>[]);
+  const byKind = indexByKind(options.definitions ?? jobs);
   const workers = queueNames.map((name) => {
     const process = (job: Job, token?: string, signal?: AbortSignal) =>
       runJob(byKind.get(job.name) ?? unknownKind(job.name), job, token, signal, services);
@@ -100,7 +99,7 @@ export async function startWorkers(context: Context, options: WorkerOptions): Pr
 /** Every queue may run COPYs at the same time as its other work. */
 const copyPoolSize = (config: Context["config"]) => config.workers.concurrency * 2 + 1;
 
-function indexByKind(definitions: readonly JobDefinition<unknown>[]): Map<string, JobDefinition<unknown>> {
+function indexByKind(definitions: readonly AnyJob[]): Map<string, AnyJob> {
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]));
   if (byKind.size !== definitions.length) throw new Error("two jobs have the same kind");
   return byKind;
@@ -112,7 +111,7 @@ function unknownKind(kind: string): never {
 
 /** Tells whoever waits for the job that the queue will not try it again. */
 async function giveUpIfFinal(
-  byKind: Map<string, JobDefinition<unknown>>,
+  byKind: Map<string, AnyJob>,
   job: Job,
   error: Error,
   { db, log }: JobServices,

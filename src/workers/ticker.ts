@@ -1,5 +1,5 @@
 import { CronExpressionParser } from "cron-parser";
-import type { JobDefinition } from "../jobs/define-job.js";
+import type { AnyJob } from "../jobs/define-job.js";
 import type { Enqueue } from "../jobs/queue.js";
 import type { Log } from "../log.js";
 
@@ -12,8 +12,8 @@ export interface Ticker {
  * Turns cron expressions into jobs. A fire's job id is its kind and its time, so any number of schedulers add it once,
  * and one that was away adds only the latest fire: maintenance needs no catching up. Throws for a bad expression.
  */
-export function createTicker(definitions: readonly JobDefinition<never>[], enqueue: Enqueue, log: Log): Ticker {
-  const scheduled = (definitions as readonly JobDefinition<unknown>[]).flatMap((job) =>
+export function createTicker(definitions: readonly AnyJob[], enqueue: Enqueue, log: Log): Ticker {
+  const scheduled = definitions.flatMap((job) =>
     job.schedule ? [{ job, schedule: job.schedule, lastFire: 0 }] : [],
   );
   for (const { schedule } of scheduled) latestFire(schedule.cron, new Date());

@@ -6,6 +6,9 @@ import { diagnosticsRoutes } from "./diagnostics.js";
 import { eventRoutes } from "./events.js";
 import { healthRoutes } from "./health.js";
 import { keyRoutes } from "./keys.js";
+import { metricsRoutes } from "./metrics.js";
+import { runRoutes } from "./runs.js";
+import { streamExportRoutes } from "./stream-export.js";
 import { whatsappCloudRoutes } from "./whatsapp-cloud.js";
 
 /** Every route of the API, the only list of them. Their order does not matter. */
@@ -17,4 +20,7 @@ export const apiRoutes = (context: Context): Route[] => [
   ...channelRoutes(context),
   ...eventRoutes(context),
   ...whatsappCloudRoutes(context),
+  ...metricsRoutes(context),
+  ...runRoutes(context),
+  ...streamExportRoutes(context),
 ];

@@ -300,7 +300,9 @@ export async function expiredArtifacts(
     .select(["account_id", "run_id", "artifact"])
     .where("artifact", "is not", null)
     // RFC 3339 in UTC with milliseconds sorts as text, so that the index serves.
-    .where(sql<boolean>`artifact ->> 'expires_at' < to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
+    .where(
+      sql<boolean>`artifact ->> 'expires_at' < to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`,
+    )
     .where(sql<boolean>`not artifact ? 'removed'`)
     .limit(limit)
     .execute();

@@ -1,0 +1,99 @@
+import { pipeline } from "node:stream/promises";
+import { z } from "zod";
+import { metricsScalars } from "../../analytics/metrics-query.js";
+import type { Context } from "../../context.js";
+import { createPool } from "../../db/client.js";
+import { createCopySource } from "../../db/copy.js";
+import { findAccount } from "../../db/queries/accounts.js";
+import { InvalidInput, Unavailable } from "../../errors.js";
+import { contentTypeOf, fileName } from "../../jobs/publish-file.js";
+import { columnName, exportFormats } from "../../jobs/run-requests.js";
+import { pickColumns, streamMessages } from "../../jobs/write-messages.js";
+import { filterParameters, filtersOf } from "../filters.js";
+import { accountNotFound, requireAccount } from "../identity.js";
+import { readQuery } from "../input.js";
+import { type Route, route } from "../route.js";
+import { accountIdText } from "./accounts.js";
+
+/** Streams of one process at a time; each holds a database connection for as long as its reader takes. */
+const MAX_STREAMS = 8;
+
+const parameters = z.strictObject({
+  account_id: accountIdText,
+  dataset: z.literal("messages"),
+  format: z.enum(exportFormats).default("csv"),
+  columns: z
+    .string()
+    .transform((text) => text.split(","))
+    .pipe(z.array(columnName).min(1))
+    .optional(),
+  from: metricsScalars.from,
+  to: metricsScalars.to,
+  ...filterParameters(),
+});
+
+/** `GET /analytics/export`: the rows themselves, straight from COPY, without a run or a file in between. */
+export function streamExportRoutes(context: Context): Route[] {
+  const { db, log } = context;
+  const pool = createPool(
+    { url: context.databaseUrl, name: "api export", size: MAX_STREAMS + 1, statementTimeoutMs: 0 },
+    (error) => log.warn("export connection lost", { error }),
+  );
+  context.beforeClose.push(() => pool.end());
+  const copy = createCopySource(pool);
+  let open = 0;
+  return [
+    route({
+      method: "get",
+      path: "/analytics/export",
+      access: ["analyst"],
+      stream: true,
+      async handler(request, response) {
+        const query = readQuery(request, parameters);
+        requireAccount(request.identity, query.account_id);
+        if (query.from >= query.to)
+          throw InvalidInput.of([{ path: "to", code: "empty_range", message: "must be later than from" }]);
+        if (!(await findAccount(db, query.account_id))) throw accountNotFound();
+        if (open >= MAX_STREAMS)
+          throw new Unavailable("too_many_streams", `At most ${MAX_STREAMS} exports stream at a time.`, {
+            headers: { "retry-after": "5" },
+          });
+        const name = `${fileName(query.dataset, query)}.${query.format}`;
+        response.set({
+          "content-type": contentTypeOf(query.format),
+          "content-disposition": `attachment; filename="${name}"`,
+        });
+        if (request.method === "HEAD") {
+          response.end();
+          return;
+        }
+        open++;
+        try {
+          const stream = await streamMessages(
+            copy,
+            {
+              selection: {
+                accountId: query.account_id,
+                from: query.from,
+                to: query.to,
+                filters: filtersOf(query),
+              },
+              columns: pickColumns(query.columns),
+              format: query.format,
+              createdAt: context.now(),
+            },
+            request.signal,
+          );
+          await pipeline(stream.bytes, response);
+        } catch (error) {
+          if (!response.headersSent) throw error;
+          // The status is out already: a broken transfer is the only way to say that rows are missing.
+          if (!request.signal.aborted) request.log.error("export broken off", { error });
+          response.destroy();
+        } finally {
+          open--;
+        }
+      },
+    }),
+  ];
+}
