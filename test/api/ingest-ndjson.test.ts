@@ -216,7 +216,7 @@ test("a sender that stalls gets 408; one that waits for us does not", async () =
         access: "public",
         stream: true,
         async handler(request, response) {
-          await readChunks(request, { idleMs: 100 }, () => slow);
+          await readChunks(request, { idleMs: 500 }, () => slow);
           response.json({ read: true });
         },
       }),
@@ -239,6 +239,6 @@ test("a sender that stalls gets 408; one that waits for us does not", async () =
       socket.on("error", () => {}).on("close", () => resolve(received));
     });
   expect(await send(false)).toMatch(/^HTTP\/1.1 408 [\s\S]*idle_timeout/);
-  slow = new Promise((resolve) => setTimeout(resolve, 350));
+  slow = new Promise((resolve) => setTimeout(resolve, 1_200));
   expect(await send(true)).toMatch(/^HTTP\/1.1 200 /);
 });
