@@ -126,7 +126,7 @@ describe("bucket starts", () => {
       return performance.now() - begun;
     });
     // Asking the zone for every day would take several times as long.
-    expect(Math.min(...times)).toBeLessThan(30);
+    expect(Math.min(...times)).toBeLessThan(60);
   });
 
   it("need a zone that exists", () => {

@@ -75,20 +75,52 @@ function dimensionsOf(row: GroupRow, groupBy: readonly MetricDimension[]): Metri
   return Object.fromEntries(groupBy.map((name) => [name, (values[name] as string) || null]));
 }
 
-/** The statement and its parameters, exported so that its plan can be looked at. */
+/**
+ * The statement and its parameters, exported so that its plan can be looked at. Combinations of dimension values get a
+ * number (`grp`) first: everything after that groups and joins by small integers. Totals are added up from the rows.
+ */
 export function metricsStatement(
   plan: MetricsPlan,
   maxRows: number,
 ): { text: string; parameters: unknown[] } {
-  const { query, columns, latencies } = plan;
-  const parameters: unknown[] = [query.accountId];
+  const parameters: unknown[] = [plan.query.accountId];
   const bind = (value: unknown) => `$${parameters.push(value)}`;
-  const dims = query.groupBy;
-  const picked = pickedSql(plan, bind);
-  const keys = ["bucket", ...dims];
-  const groups = groupingSets(dims, []);
+  const { columns } = plan;
+  const dims = plan.query.groupBy;
+  const isTimed = plan.latencies.length > 0;
+  const parts = [
+    `freshness as materialized (${freshnessSql})`,
+    ...(isJoined(plan) ? [`dimensioned as materialized (${dimensionedSql(plan, bind)})`] : []),
+    `picked as not materialized (${pickedSql(plan, bind)})`,
+    `counted as materialized (
+  select ${["bucket", "grp", ...columns.map((name) => `sum(${name})::bigint as ${name}`)].join(", ")}
+  from picked group by bucket, grp
+)`,
+    ...(isTimed ? latencyParts(plan.latencies) : []),
+    // A total without dimensions is there even if nothing is counted.
+    `grouped as (
+  select * from counted
+  union all
+  select ${["0", dims.length > 0 ? "grp" : "0", ...columns.map((name) => `coalesce(sum(${name}), 0)::bigint`)].join(", ")}
+  from counted group by ${dims.length > 0 ? "grp" : "()"}
+)`,
+  ];
   const text = `
-with freshness as (
+with ${parts.join(",\n")}
+select f.as_of, g.*
+from freshness f
+left join (
+  select * from grouped
+  ${isTimed ? "left join timed using (bucket, grp)" : ""}
+  ${dims.length > 0 ? `join (select distinct grp, ${dims.join(", ")} from dimensioned) names using (grp)` : ""}
+) g on true
+order by g.bucket = 0, g.bucket${dims.map((name) => `, nullif(g.${name}, '') collate "C" nulls last`).join("")}
+limit ${bind(maxRows + 1)}`;
+  return { text, parameters };
+}
+
+/** Nothing waits: now. Else the last time that nothing did, at the latest the moment before the first event. */
+const freshnessSql = `
   select floor(extract(epoch from case
            when exists (
              select from message_events e
@@ -96,40 +128,33 @@ with freshness as (
            ) then coalesce(w.folded_at, a.created_at) else now() end) * 1000)::bigint as as_of
   from fold_watermarks w join accounts a using (account_id)
   where w.account_id = $1
-),
-picked as (${picked}),
-counted as (
-  select ${[TOTAL_OR_BUCKET, ...dims, ...columns.map((name) => `coalesce(sum(${name}), 0)::bigint as ${name}`)].join(", ")}
-  from picked
-  group by ${groups}
-)${latencies.length > 0 ? `,${latenciesSql(dims, latencies)}` : ""}
-select f.as_of, g.*
-from freshness f
-left join (
-  select * from counted${latencies.length > 0 ? ` left join timed using (${keys.join(", ")})` : ""}
-) g on true
-order by g.bucket = 0, g.bucket${dims.map((name) => `, nullif(g.${name}, '') collate "C" nulls last`).join("")}
-limit ${bind(maxRows + 1)}`;
-  return { text, parameters };
+`;
+
+const isJoined = ({ query }: MetricsPlan) =>
+  query.groupBy.length > 0 || Object.keys(query.filters).length > 0;
+
+/** The dimension sets that pass the filters. No value is empty text, so that stands for the unknown one. */
+function dimensionedSql({ query }: MetricsPlan, bind: (value: unknown) => string): string {
+  const value = (name: string) => `coalesce(${name}::text, '')`;
+  const dims = query.groupBy;
+  const group = dims.length > 0 ? `dense_rank() over (order by ${dims.map(value).join(", ")})` : "0";
+  const passes = Object.entries(query.filters).map(
+    ([name, values]) => `\n    and ${value(name)} = any(${bind(values.map((one) => one ?? ""))}::text[])`,
+  );
+  return `
+  select ${["dimensions_id", `${group} as grp`, ...dims.map((name) => `${value(name)} as ${name}`)].join(", ")}
+  from dimension_sets
+  where account_id = $1${passes.join("")}
+`;
 }
 
-const TOTAL_OR_BUCKET = "case when grouping(bucket) = 1 then 0 else bucket end as bucket";
-
-/** Rows and totals at once. */
-function groupingSets(dims: readonly string[], more: readonly string[]): string {
-  const total = [...dims, ...more];
-  return `grouping sets ((${["bucket", ...total].join(", ")}), (${total.join(", ")}))`;
-}
-
-/** The rollup rows of the query, each with the number of its bucket. No value is empty text, so that is the unknown. */
+/** The rollup rows of the query, each with the numbers of its bucket and of its combination. */
 function pickedSql(plan: MetricsPlan, bind: (value: unknown) => string): string {
   const { query, columns, latencies, presence } = plan;
-  const filters = Object.entries(query.filters);
-  const value = (name: string) => `coalesce(d.${name}::text, '')`;
   const starts = plan.bucketStarts.map((start) => new Date(start).toISOString());
   const selected = [
     `width_bucket(r.bucket, ${bind(starts)}::timestamptz[]) as bucket`,
-    ...query.groupBy.map((name) => `${value(name)} as ${name}`),
+    `${isJoined(plan) ? "d.grp" : "0"} as grp`,
     ...columns.map((name) => `r.${name}`),
     ...(latencies.length > 0 ? ["r.bins", "r.counts"] : []),
   ];
@@ -137,16 +162,12 @@ function pickedSql(plan: MetricsPlan, bind: (value: unknown) => string): string 
     "r.account_id = $1",
     `r.bucket >= ${bind(query.from.toISOString())}::timestamptz`,
     `r.bucket < ${bind(query.to.toISOString())}::timestamptz`,
-    ...filters.map(
-      ([name, values]) => `${value(name)} = any(${bind(values.map((one) => one ?? ""))}::text[])`,
-    ),
     ...(query.groupBy.length > 0 ? [`(${presence.map((name) => `r.${name} > 0`).join(" or ")})`] : []),
   ];
-  const isJoined = query.groupBy.length > 0 || filters.length > 0;
   return `
   select ${selected.join(", ")}
-  from rollups r${isJoined ? "\n  join dimension_sets d on d.account_id = r.account_id and d.dimensions_id = r.dimensions_id" : ""}
-  where ${conditions.join("\n    and ")}
+  from rollups r${isJoined(plan) ? " join dimensioned d on d.dimensions_id = r.dimensions_id" : ""}
+  where ${conditions.join(" and ")}
 `;
 }
 
@@ -154,10 +175,9 @@ const slotOf = ({ column }: LatencyPlan): number => latencySlots.findIndex((slot
 
 /**
  * Nearest ranks: bins are added up per group and the bin is taken in which the cumulative count reaches the rank, in
- * whole numbers (`upto * 100 >= percent * n`) that float8 holds exactly.
+ * whole numbers (`upto * 100 >= n * percent`) that float8 holds exactly.
  */
-function latenciesSql(dims: readonly MetricDimension[], latencies: readonly LatencyPlan[]): string {
-  const keys = ["bucket", ...dims].join(", ");
+function latencyParts(latencies: readonly LatencyPlan[]): string[] {
   const picks = latencies.flatMap((latency) => {
     const own = `slot = ${slotOf(latency)}`;
     return [
@@ -169,22 +189,29 @@ function latenciesSql(dims: readonly MetricDimension[], latencies: readonly Late
       ),
     ];
   });
-  return `
-added as (
-  select ${[TOTAL_OR_BUCKET, ...dims].join(", ")}, code / ${BINS_PER_SLOT} as slot, code % ${BINS_PER_SLOT} as bin, sum(count)::float8 as count
+  return [
+    `added as materialized (
+  select bucket, grp, code, sum(count)::float8 as count
   from picked cross join lateral unnest(bins, counts) as held(code, count)
   where code / ${BINS_PER_SLOT} in (${latencies.map(slotOf).join(", ")})
-  group by ${groupingSets(dims, ["code"])}
-),
-ranked as (
-  select ${keys}, slot, bin,
-         sum(count) over (partition by ${keys}, slot order by bin rows unbounded preceding) as upto,
-         sum(count) over (partition by ${keys}, slot) as n
-  from added
-),
-timed as (
-  select ${keys}, ${picks.join(",\n         ")}
-  from ranked
-  group by ${keys}
-)`;
+  group by bucket, grp, code
+)`,
+    `ranked as (
+  select bucket, grp, slot, bin, sum(count) over (slots order by bin rows unbounded preceding) as upto,
+         sum(count) over slots as n
+  from (
+    select bucket, grp, code / ${BINS_PER_SLOT} as slot, code % ${BINS_PER_SLOT} as bin, count
+    from (
+      select * from added
+      union all
+      select 0, grp, code, sum(count) from added group by grp, code
+    ) each_group
+  ) each_slot
+  window slots as (partition by bucket, grp, slot)
+)`,
+    `timed as (
+  select bucket, grp, ${picks.join(",\n         ")}
+  from ranked group by bucket, grp
+)`,
+  ];
 }
