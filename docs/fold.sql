@@ -1,6 +1,6 @@
 -- The statement that folds a batch of events (src/db/fold/fold-statement.ts). Made by `npm run gen`.
 with batch as materialized (
-  select *, lpad(to_hex(fact_order), 16, '0') as order_digits
+  select *, case when type in ('message.queued', 'message.accepted', 'message.sent', 'message.delivered', 'message.read', 'message.played', 'message.failed', 'message.received') then lpad(to_hex(fact_order), 16, '0') end as order_digits
   from message_events
   where account_id = $1 and (xid, seq) > ($2::xid8, $3::bigint)
   order by xid, seq
@@ -29,7 +29,7 @@ incoming as (
          min((order_digits || case when batch.template is not null then jsonb_build_array(batch.template, batch.template_id, batch.template_language, batch.template_category)::text end) collate "C") filter (where batch.template is not null) as template_fact,
          min((order_digits || batch.campaign_id) collate "C") filter (where batch.campaign_id is not null) as campaign_fact,
          min((order_digits || batch.tags::text) collate "C") filter (where batch.tags is not null) as tags_fact,
-         min((order_digits || case when batch.error_code is not null then jsonb_build_array(batch.error_code, batch.error_class, batch.error_title)::text end) collate "C") filter (where batch.error_code is not null) as error_fact,
+         min((order_digits || case when batch.error_code is not null then jsonb_build_array(batch.error_code, batch.error_class, batch.error_title)::text end) collate "C") filter (where batch.error_code is not null and type = 'message.failed') as error_fact,
          min((order_digits || batch.pricing::text) collate "C") filter (where batch.pricing is not null) as pricing_fact
   from batch
   where message_id is not null and type in ('message.queued', 'message.accepted', 'message.sent', 'message.delivered', 'message.read', 'message.played', 'message.failed', 'message.received', 'message.deleted', 'message.edited', 'message.revoked')

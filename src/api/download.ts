@@ -51,7 +51,7 @@ export async function sendFile(
 }
 
 const namesTag = (header: string | undefined, etag: string): boolean =>
-  header?.split(",").some((tag) => tag.trim() === "*" || tag.trim().replace(/^W\//, "") === etag);
+  header?.split(",").some((tag) => tag.trim() === "*" || tag.trim().replace(/^W\//, "") === etag) ?? false;
 
 /** One `bytes=` range in a file of `size` bytes; undefined for what is not understood, which means the whole file. */
 export function readRange(header: string, size: number): ByteRange | undefined {
