@@ -22,7 +22,19 @@ const LOOK_BACK_MS: Record<Interval, number> = {
  * the UTC offset, so that a repeated hour is two buckets), and it starts where the reading changes. Walking the slots
  * needs no rule for days of 23, 24.5 or 25 hours, nor for midnights that do not exist or come twice.
  */
-export function bucketOfSlots(from: number, to: number, interval: Interval, zone: string) {
+export function bucketOfSlots(from: number, to: number, interval: Interval, zone: string): Buckets {
+  const key = JSON.stringify([from, to, interval, zone]);
+  const known = walked.get(key) ?? walkSlots(from, to, interval, zone);
+  walked.set(key, known);
+  return known;
+}
+
+type Buckets = ((instant: number) => string) & { all: string[] };
+
+/** Thousands of property cases ask for the same few walks. */
+const walked = new Map<string, Buckets>();
+
+function walkSlots(from: number, to: number, interval: Interval, zone: string): Buckets {
   const starts = new Map<number, string>();
   let reading: string | undefined;
   let start = "";

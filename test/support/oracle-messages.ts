@@ -6,17 +6,23 @@ export type Stage = (typeof stages)[number];
 const qualityRank: Record<TimeQuality, number> = { provider: 0, gateway: 1, observed: 2, inferred: 3 };
 const qualityOf = (event: EventJson): TimeQuality => event.time_quality ?? "provider";
 
-/** What belongs together travels together: one event decides the whole value of a fact. */
+/** What belongs together travels together: one event decides the whole value of a fact, if it has the leading part. */
 const factReaders = {
   channel_id: (event: EventJson) => event.channel_id,
   direction: (event: EventJson) =>
     event.direction ?? (event.type === "message.received" ? "inbound" : "outbound"),
-  chat: (event: EventJson) => together({ chat_id: event.chat_id, chat_kind: event.chat_kind }),
+  chat: (event: EventJson) =>
+    event.chat_id === undefined
+      ? undefined
+      : together({ chat_id: event.chat_id, chat_kind: event.chat_kind }),
   contact_id: (event: EventJson) => event.contact_id,
   content: (event: EventJson) =>
-    together({ content_kind: event.content_kind, text_length: event.text_length }),
+    event.content_kind === undefined
+      ? undefined
+      : together({ content_kind: event.content_kind, text_length: event.text_length }),
   reply_to: (event: EventJson) => event.reply_to,
-  origin: (event: EventJson) => together({ origin: event.origin, agent_id: event.agent_id }),
+  origin: (event: EventJson) =>
+    event.origin === undefined ? undefined : together({ origin: event.origin, agent_id: event.agent_id }),
   template: (event: EventJson) => event.template,
   campaign_id: (event: EventJson) => event.campaign_id,
   tags: (event: EventJson) => event.tags,

@@ -1,0 +1,93 @@
+import fc from "fast-check";
+import { sql } from "kysely";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { planMetrics } from "../../src/analytics/metrics-plan.js";
+import { measureDrift } from "../../src/db/fold/drift.js";
+import { foldBatch } from "../../src/db/fold/fold-account.js";
+import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import { readMetrics } from "../../src/db/queries/read-metrics.js";
+import type { EventJson } from "../../src/sources/canonical-event.js";
+import { eventHistories, shuffleSplitDuplicate } from "../support/event-histories.js";
+import { expectRows, oracleQuery, queries, query } from "../support/metrics-cells.js";
+import { oracleMetrics } from "../support/oracle.js";
+import { openTestDb, type TestDb } from "../support/postgres.js";
+import { storeEvents } from "../support/stored-events.js";
+
+/** Cases of the property. Each has its own history, disorder, batching, folds in between and question. */
+const CASES = Number(process.env.FOLD_CASES ?? 1_000);
+
+let test: TestDb;
+beforeAll(async () => {
+  test = await openTestDb();
+});
+afterAll(() => test.close());
+
+/** Neighbours joined until there are few enough: each is a statement, and a thousand cases have to fit a test run. */
+const atMost = (count: number, batches: EventJson[][]): EventJson[][] => {
+  const joined: EventJson[][] = Array.from({ length: Math.min(count, batches.length) }, () => []);
+  for (const [index, batch] of batches.entries()) joined[index % joined.length]!.push(...batch);
+  return joined;
+};
+
+const histories = eventHistories("a").chain((history) =>
+  fc.record({
+    history: fc.constant(history),
+    batches: shuffleSplitDuplicate(history).map((batches) => atMost(8, batches)),
+    // After which batches a fold comes, and how many events it takes at a time.
+    folds: fc.uniqueArray(fc.nat(7), { maxLength: 3 }),
+    limit: fc.constantFrom(5, 20, 1_000),
+    asked: queries,
+  }),
+);
+
+/** Folds until nothing is left, in pieces. */
+async function foldAll(accountId: string, limit: number): Promise<void> {
+  let after: Awaited<ReturnType<typeof foldBatch>>["position"];
+  for (;;) {
+    const batch = await foldBatch(test.db, accountId, { after, limit });
+    if (batch.caughtUp) return;
+    after = batch.position;
+  }
+}
+
+const rollupsOf = async (accountId: string) =>
+  (
+    await sql<{ digest: string }>`
+      select md5(string_agg(r::text, '|' order by bucket, dimensions_id)) as digest
+      from rollups r where account_id = ${accountId}`.execute(test.db)
+  ).rows[0]!.digest;
+
+let made = 0;
+
+it("any order, split, repetition, lateness and re-fold of a history gives the oracle's numbers", {
+  timeout: 400_000,
+}, async () => {
+  await fc.assert(
+    fc.asyncProperty(histories, async ({ history, batches, folds, limit, asked }) => {
+      const accountId = `property-${++made}`;
+      await ensureAccounts(test.db, [accountId]);
+      for (const [index, batch] of batches.entries()) {
+        await storeEvents(test.db, accountId, batch);
+        if (folds.includes(index)) await foldAll(accountId, limit);
+      }
+      await foldAll(accountId, 1_000);
+
+      const wanted = query(accountId, asked);
+      const found = await readMetrics(test.db, planMetrics(wanted));
+      const expected = oracleMetrics(history, oracleQuery(wanted));
+      expectRows(found.rows, expected.rows);
+      expectRows(found.totals, expected.totals);
+
+      const once = await rollupsOf(accountId);
+      await test.db
+        .updateTable("fold_watermarks")
+        .set({ xid: "0", seq: 0 })
+        .where("account_id", "=", accountId)
+        .execute();
+      await foldAll(accountId, limit);
+      expect(await rollupsOf(accountId)).toBe(once);
+      expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 });
+    }),
+    { numRuns: CASES, endOnFailure: false },
+  );
+});
