@@ -36,7 +36,8 @@ const histories = eventHistories("a").chain((history) =>
     // After which batches a fold comes, and how many events it takes at a time.
     folds: fc.uniqueArray(fc.nat(7), { maxLength: 3 }),
     limit: fc.constantFrom(5, 20, 1_000),
-    asked: queries,
+    // An hour each of seven months is thousands of rows to compare: the test of the metrics does that, a few times.
+    asked: queries.filter((asked) => asked.interval !== "hour" || "from" in asked),
   }),
 );
 
