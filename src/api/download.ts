@@ -45,7 +45,7 @@ export async function sendFile(
   }
   // A reader that leaves is no error; a file that breaks off must not look like a whole one.
   await pipeline(file, response).catch((error: unknown) => {
-    if (!request.signal.aborted) request.log.warn("download broken off", { error });
+    if (!request.abandoned.aborted) request.log.warn("download broken off", { error });
     response.destroy();
   });
 }

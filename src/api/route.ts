@@ -14,7 +14,7 @@ export interface PublicRequest extends Request {
   id: string;
   log: Log;
   /** Fires when the client is gone or the time-out is over. */
-  signal: AbortSignal;
+  abandoned: AbortSignal;
   /** Fires when the process begins to drain; open-ended streams end themselves then. */
   draining: AbortSignal;
 }

@@ -15,7 +15,7 @@ export function requestScope(log: Log, draining: AbortSignal): RequestHandler {
     const requestLog = log.child({ requestId: id });
     const abort = new AbortController();
     aborts.set(request, abort);
-    Object.assign(request, { id, log: requestLog, signal: abort.signal, draining });
+    Object.assign(request, { id, log: requestLog, abandoned: abort.signal, draining });
     response.setHeader("x-request-id", id);
     response.setHeader("cache-control", "no-store");
     if (draining.aborted) response.setHeader("connection", "close");

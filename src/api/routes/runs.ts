@@ -198,6 +198,7 @@ function requireFile(run: Run, now: Date): void {
 function presentRun(run: Run, path: string, position: number | null): Record<string, unknown> {
   const self = `${path}/${run.run_id}`;
   const { artifact } = run;
+  const isOpen = run.status === "queued" || run.status === "running";
   const hasFile = artifact !== null && !artifact.removed;
   return {
     id: run.run_id,
@@ -222,7 +223,12 @@ function presentRun(run: Run, path: string, position: number | null): Record<str
     created_at: run.created_at,
     started_at: run.started_at,
     finished_at: run.finished_at,
-    links: { self, cancel: `${self}/cancel`, ...(hasFile ? { download: `${self}/download` } : {}) },
+    links: {
+      self,
+      ...(isOpen ? { cancel: `${self}/cancel` } : {}),
+      ...(hasFile ? { download: `${self}/download` } : {}),
+      ...(run.status === "failed" || run.status === "cancelled" ? { retry: `${self}/retry` } : {}),
+    },
   };
 }
 

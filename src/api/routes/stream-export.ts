@@ -82,13 +82,13 @@ export function streamExportRoutes(context: Context): Route[] {
               format: query.format,
               createdAt: context.now(),
             },
-            request.signal,
+            request.abandoned,
           );
           await pipeline(stream.bytes, response);
         } catch (error) {
           if (!response.headersSent) throw error;
           // The status is out already: a broken transfer is the only way to say that rows are missing.
-          if (!request.signal.aborted) request.log.error("export broken off", { error });
+          if (!request.abandoned.aborted) request.log.error("export broken off", { error });
           response.destroy();
         } finally {
           open--;
