@@ -44,6 +44,8 @@ describe.each(["postgres", ...(hasRedis ? ["redis"] : [])])("workers with their 
       env: {
         JOB_LOCK_MS: "1000",
         JOB_STALLED_CHECK_MS: "250",
+        // A worker with room for more may have asked for its next job just before it is drained.
+        WORKER_CONCURRENCY: "1",
         ...(redis ? { REDIS_URL: redis.url } : {}),
       },
     });
