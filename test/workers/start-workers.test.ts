@@ -1,10 +1,14 @@
 import { once } from "node:events";
+import { Worker } from "bullmq";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { z } from "zod";
+import { queueStore } from "../../src/context.js";
 import { PermanentJobError } from "../../src/errors.js";
 import { type AnyJob, defineJob, type JobDefinition } from "../../src/jobs/define-job.js";
+import { openStore } from "../../src/jobs/queue.js";
 import { startWorkers } from "../../src/workers/start-workers.js";
 import { startTestApp, type TestApp } from "../support/app.js";
+import { silentLog } from "../support/postgres.js";
 import { hasRedis, startRedis } from "../support/redis.js";
 
 interface Payload {
@@ -184,6 +188,30 @@ describe.each(["postgres", ...(hasRedis ? ["redis"] : [])])("workers with their 
     expect([runs, second.ends, givenUp]).toEqual([2, ["done"], []]);
     const kept = await queue().getJob(`${job.kind}-a`);
     expect(kept).toMatchObject({ returnvalue: { finished: true }, attemptsMade: 1, attemptsStarted: 2 });
+  });
+
+  it("take over the job of a worker that died, which costs the job no attempt", async () => {
+    let runs = 0;
+    const job = jobOf(async (_payload, context) => ({ run: ++runs, last: context.job.isLastAttempt }), {
+      attempts: 2,
+    });
+    await enqueue(job, { id: "a" }, { id: `${job.kind}-a` });
+    const store = openStore(queueStore(app.context.config, app.databaseUrl), "dead", silentLog, "worker");
+    const { connection, backend: factory } = store.workerArguments;
+    const settings = { connection: connection as never, lockDuration: 1_000, autorun: false };
+    const dead = factory
+      ? new Worker(queue().name, null, settings, factory)
+      : new Worker(queue().name, null, settings);
+    await dead.waitUntilReady();
+    // Takes the job and is never heard of again.
+    expect(await dead.getNextJob("dead")).toMatchObject({ id: `${job.kind}-a` });
+    await dead.close(true);
+    await store.close();
+    const { ends } = await start([job]);
+    await idle();
+    expect([runs, ends]).toEqual([1, ["done"]]);
+    const kept = await queue().getJob(`${job.kind}-a`);
+    expect(kept).toMatchObject({ returnvalue: { run: 1, last: false }, attemptsMade: 1, attemptsStarted: 2 });
   });
 
   it("let a job end that does so within the grace, and take no other", async () => {
