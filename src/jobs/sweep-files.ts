@@ -7,6 +7,9 @@ import { defineJob } from "./define-job.js";
 const ORPHAN_AFTER_MS = 60 * 60_000;
 const KEY_LIFETIME_MS = 24 * 3_600_000;
 const BATCH = 1_000;
+const UUID_LENGTH = 36;
+/** The keys that `publishFile` makes. */
+const OUR_KEY = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\/\d+$/;
 
 /**
  * Removes expired artifacts (their runs stay and answer 410), orphaned files and old idempotency keys. Idempotent;
@@ -26,9 +29,9 @@ export const sweepFiles = defineJob({
       await markArtifactRemoved(db, accountId, runId);
       expired++;
     }
-    const runOf = (key: string) => key.split("/")[0] ?? "";
     const orphans = await artifacts.sweep(
-      (key) => isArtifactLive(db, runOf(key), key),
+      // What is not named as our files are was put there by somebody else, and is none of our business.
+      async (key) => !OUR_KEY.test(key) || isArtifactLive(db, key.slice(0, UUID_LENGTH), key),
       ORPHAN_AFTER_MS,
       now(),
     );

@@ -5,6 +5,7 @@ import {
   markEnqueued,
   type Run,
   type RunKey,
+  requestCancel,
   runJobId,
 } from "../db/queries/runs.js";
 import { defineJob, type JobContext, type JobDefinition } from "./define-job.js";
@@ -17,7 +18,8 @@ const RUNS_PER_SWEEP = 1_000;
 /**
  * Asks the queue about every open run that shows no sign of life, and adds the job again where the queue does not know
  * it: after a lost queue, or a crash between the row and the enqueue. A run whose job the queue has given up is
- * failed. Idempotent: the job's id comes from the run and its generation, so nothing is added twice.
+ * failed, one that was to be cancelled when its worker died is cancelled. Idempotent: the job's id comes from the run
+ * and its generation, so nothing is added twice.
  */
 export const sweepRuns = defineJob({
   kind: "runs.sweep",
@@ -27,21 +29,25 @@ export const sweepRuns = defineJob({
   timeoutMs: 60_000,
   schedule: { cron: "*/10 * * * * *", payload: {} },
   async run(_payload, context) {
-    const counts = { looked: 0, enqueued: 0, failed: 0 };
+    const counts = { left: 0, enqueued: 0, failed: 0, cancelled: 0 };
     for (const run of await idleRuns(context.db, IDLE_MS, RUNS_PER_SWEEP)) {
       context.signal.throwIfAborted();
-      counts.looked++;
       counts[await settle(run, context)]++;
     }
     return counts;
   },
 });
 
-async function settle(run: Run, context: JobContext): Promise<"enqueued" | "failed" | "looked"> {
+async function settle(run: Run, context: JobContext): Promise<"left" | "enqueued" | "failed" | "cancelled"> {
   const key: RunKey = { accountId: run.account_id, runId: run.run_id, generation: run.generation };
+  // No worker may claim such a run any more, so another job would only be skipped, again and again.
+  if (run.cancel_requested_at) {
+    await requestCancel(context.db, key.accountId, key.runId);
+    return "cancelled";
+  }
   const job: JobDefinition<RunKey> = runJobs[run.kind];
   const state = await context.stateOf(job.queue, runJobId(key));
-  if (state === "waiting" || state === "active" || state === "delayed") return "looked";
+  if (state === "waiting" || state === "active" || state === "delayed") return "left";
   if (state === "failed") {
     const error = { code: "abandoned", message: "The work was given up after its attempts were used up." };
     await failAbandonedRun(context.db, key, error);

@@ -32,6 +32,7 @@ export interface WorkerOptions {
 /** One worker per queue, each with its own error listener, all on one connection of this process. */
 export async function startWorkers(context: Context, options: WorkerOptions = {}): Promise<Workers> {
   const { config, log } = context;
+  const byKind = indexByKind(options.definitions ?? jobs);
   const store = openStore(queueStore(config, context.databaseUrl), "worker", log, "worker");
   const copyPool = createPool(
     { url: context.databaseUrl, name: "worker copy", size: copyPoolSize(config), statementTimeoutMs: 0 },
@@ -52,7 +53,6 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
     shutdown: shutdown.signal,
     observe: options.observe ?? (() => {}),
   };
-  const byKind = indexByKind(options.definitions ?? jobs);
   const workers = queueNames.map((name) => {
     const process = (job: Job, token?: string, signal?: AbortSignal) =>
       runJob(byKind.get(job.name) ?? unknownKind(job.name), job, token, signal, services);

@@ -29,6 +29,8 @@ export async function insertRun(
     .insertInto("runs")
     .values({
       account_id: run.accountId,
+      // As exact as a cursor and a JavaScript date can say it; a finer time would hide runs of the same millisecond.
+      created_at: sql<Date>`date_trunc('milliseconds', now())`,
       kind: run.kind,
       params: JSON.stringify(run.params),
       requested_by: run.requestedBy,
@@ -162,7 +164,7 @@ export type Outcome =
 
 /**
  * The one statement that makes the outcome of a run visible. False when the claim no longer holds: then nothing was
- * published, and whatever the worker made is its own to clean up.
+ * published, and whatever the worker made is its own to clean up. A run that was to be cancelled is not queued again.
  */
 export async function settleRun(
   db: Db,
@@ -171,12 +173,15 @@ export async function settleRun(
   progress?: Progress,
 ): Promise<boolean> {
   const finished = outcome.status !== "queued";
+  const cancelled = sql<boolean>`cancel_requested_at is not null`;
   const result = await db
     .updateTable("runs")
     .set((eb) => ({
-      status: outcome.status,
+      status: finished
+        ? outcome.status
+        : sql<RunStatus>`case when ${cancelled} then 'cancelled'::run_status else 'queued' end`,
       updated_at: sql<Date>`now()`,
-      finished_at: finished ? sql<Date>`now()` : null,
+      finished_at: finished ? sql<Date>`now()` : sql<Date | null>`case when ${cancelled} then now() end`,
       heartbeat_at: null,
       worker: null,
       ...(progress && { progress_rows: progress.rows, progress_bytes: progress.bytes }),

@@ -1,0 +1,250 @@
+import { createHash } from "node:crypto";
+import excel from "exceljs";
+import Papa from "papaparse";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { planMetrics } from "../../src/analytics/metrics-plan.js";
+import { toMetricsQuery } from "../../src/analytics/metrics-query.js";
+import { messageColumns } from "../../src/db/queries/message-rows.js";
+import { type MetricsRow, readMetrics } from "../../src/db/queries/read-metrics.js";
+import { buildReport } from "../../src/jobs/build-report.js";
+import {
+  foldAll,
+  newEvent,
+  openWork,
+  seedMessages,
+  seedRange,
+  storeEvents,
+  type TestWork,
+} from "../support/work.js";
+
+const columns =
+  "account_id,message_id,channel_id,chat_id,contact_id,direction,content_kind,template,campaign_id,queued_at,sent_at," +
+  "delivered_at,read_at,played_at,failed_at,received_at,error_code,error_class,status,updated_at";
+
+let test: TestWork;
+let messages: number;
+beforeAll(async () => {
+  test = await openWork();
+  messages = await seedMessages(test, "shop");
+});
+afterAll(() => test.close());
+
+type Cells = (string | null)[];
+
+/** Builds the report, checks that a second delivery of the job finds nothing to do, and gives the file. */
+async function build(params: Record<string, unknown>, now = new Date()): Promise<Buffer> {
+  const key = await test.insertRun("report", "shop", { ...seedRange, ...params });
+  const { result, enqueued } = await test.work(buildReport, key, { now: () => now });
+  const run = await test.run(key);
+  expect(run).toMatchObject({ status: "succeeded", attempt: 1, error: null, worker: null });
+  const again = await test.work(buildReport, key);
+  expect([again.result, again.enqueued, enqueued]).toEqual([{ skipped: "nothing to do" }, [], []]);
+  expect(await test.run(key)).toEqual(run);
+  const bytes = await test.file(key);
+  expect(run.artifact).toMatchObject({
+    bytes: bytes.length,
+    rows: result.rows,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+    file_name: `${params.template}-2025-03-01-2025-03-04.${params.format}`,
+  });
+  expect(run.progress_rows).toBe(result.rows);
+  return bytes;
+}
+
+const parseCsv = (text: string): string[][] => {
+  const { data, errors } = Papa.parse<string[]>(text, { newline: "\r\n", skipEmptyLines: true });
+  expect(errors).toEqual([]);
+  return data;
+};
+
+async function sheetsOf(bytes: Buffer): Promise<excel.Worksheet[]> {
+  const workbook = new excel.Workbook();
+  await workbook.xlsx.load(bytes as unknown as Parameters<typeof workbook.xlsx.load>[0]);
+  return workbook.worksheets;
+}
+
+const cellsOf = (sheet: excel.Worksheet, width: number): unknown[][] =>
+  Array.from({ length: sheet.rowCount }, (_, row) =>
+    Array.from({ length: width }, (_, column) => sheet.getCell(row + 1, column + 1).value),
+  );
+
+describe("a message log", () => {
+  /** The same rows by plain SQL; times as the formats write them. */
+  async function expected(where = "true"): Promise<Cells[]> {
+    const fields = messageColumns.map(({ sql, type }) =>
+      type === "timestamp"
+        ? `to_char(${sql} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+        : `(${sql})::text`,
+    );
+    const { rows } = await test.pool.query<{ cells: Cells }>(
+      `select array[${fields.join(", ")}] as cells from messages m
+       where account_id = 'shop' and ${where} order by anchor_at, message_id`,
+    );
+    return rows.map((row) => row.cells);
+  }
+  const neutral = (value: string | null) =>
+    value === null ? "" : /^[=+@\t-]/.test(value) ? `'${value}` : value;
+  const log = (format: string, more: object = {}) => build({ template: "message-log", format, ...more });
+
+  it("as CSV: the contract's columns, CRLF, no formula", async () => {
+    const text = (await log("csv")).toString("utf8");
+    expect(text.slice(0, text.indexOf("\r\n"))).toBe(columns);
+    const rows = await expected();
+    expect(rows).toHaveLength(messages);
+    expect(parseCsv(text).slice(1)).toEqual(rows.map((row) => row.map(neutral)));
+    const contacts = parseCsv(text).map((row) => row[4]);
+    expect(contacts).toEqual(expect.arrayContaining(["'=1+1", "'+4915550001", "'-2", "'@sum", "'\tcmd"]));
+    expect(text.endsWith("\r\n")).toBe(true);
+    expect(text.replaceAll("\r\n", "").match(/\n/g)).toHaveLength(2);
+  });
+
+  it("as JSON and NDJSON: the texts as they are", async () => {
+    const rows = (await expected()).map((row) =>
+      Object.fromEntries(row.map((value, index) => [columns.split(",")[index], value])),
+    );
+    expect(JSON.parse((await log("json")).toString())).toEqual(rows);
+    const lines = (await log("ndjson")).toString().split("\n");
+    expect(lines.pop()).toBe("");
+    expect(lines.map((line) => JSON.parse(line))).toEqual(rows);
+  });
+
+  it("as XLSX: text cells and real times", async () => {
+    const [sheet] = await sheetsOf(await log("xlsx"));
+    const [head, ...rows] = cellsOf(sheet!, messageColumns.length);
+    expect(head).toEqual(columns.split(","));
+    const shown = rows.map((row) =>
+      row.map((value) => (value instanceof Date ? value.toISOString() : value)),
+    );
+    expect(shown).toEqual(await expected());
+  });
+
+  it("keeps to its filters, the unknown value included", async () => {
+    const ids = async (filters: object) =>
+      parseCsv((await log("csv", { filters })).toString())
+        .slice(1)
+        .map((row) => row[1]);
+    const idsWhere = async (where: string) => (await expected(where)).map((row) => row[1]);
+    expect(await ids({ template: ["offer"] })).toEqual(await idsWhere("template = 'offer'"));
+    expect(await ids({ template: [null], channel_id: ["c0"] })).toEqual(
+      await idsWhere("template is null and channel_id = 'c0'"),
+    );
+    expect(await ids({ error_class: ["recipient"] })).toEqual(["f1"]);
+    expect(await ids({ channel_id: ["' or true --"] })).toEqual([]);
+  });
+
+  it("gives the same bytes for the same run, whenever it is built", async () => {
+    for (const format of ["csv", "xlsx"]) {
+      const key = await test.insertRun("report", "shop", { ...seedRange, template: "message-log", format });
+      await test.work(buildReport, key);
+      const first = await test.run(key);
+      await test.pool.query("update runs set status = 'queued' where run_id = $1", [key.runId]);
+      await test.work(buildReport, key, { now: () => new Date(Date.now() + 600_000) });
+      const second = await test.run(key);
+      expect(second.fence).toBe(first.fence + 1);
+      expect(second.artifact?.sha256).toBe(first.artifact!.sha256);
+    }
+  });
+});
+
+describe("a delivery summary", () => {
+  interface Long {
+    section: string;
+    bucket: string | null;
+    dimension: string | null;
+    value_of: string | null;
+    metric: string;
+    value: number | null;
+  }
+  const summary = (format: string, more: object = {}) =>
+    build({ template: "delivery-summary", format, ...more });
+
+  async function metricsOf(
+    ids: string[],
+    more: object = {},
+  ): Promise<{ rows: readonly MetricsRow[]; totals: readonly MetricsRow[] }> {
+    const asked = {
+      from: new Date(seedRange.from),
+      to: new Date(seedRange.to),
+      interval: "day" as const,
+      basis: "cohort" as const,
+      time_zone: undefined,
+      metrics: ids,
+      group_by: [],
+      filters: {},
+      ...more,
+    };
+    return readMetrics(test.db, planMetrics(toMetricsQuery(asked, { accountId: "shop", timeZone: "UTC" })));
+  }
+
+  it("has the numbers of the metrics", async () => {
+    const rows = JSON.parse((await summary("json")).toString()) as Long[];
+    const section = (name: string) => rows.filter((row) => row.section === name);
+    const ids = section("totals").map((row) => row.metric);
+    const whole = await metricsOf(ids);
+    expect(Object.fromEntries(section("totals").map((row) => [row.metric, row.value]))).toEqual(
+      whole.totals[0],
+    );
+    expect(whole.totals[0]).toMatchObject({
+      messages_attempted: 11,
+      messages_failed: 2,
+      messages_received: 1,
+    });
+    expect(section("by_day").map(({ bucket, metric, value }) => [bucket, metric, value])).toEqual(
+      whole.rows.flatMap((row) => ids.map((id) => [row.bucket, id, row[id]])),
+    );
+    const byTemplate = await metricsOf(ids, { interval: "all", group_by: ["template"] });
+    expect(section("by_template").map(({ value_of, metric, value }) => [value_of, metric, value])).toEqual(
+      byTemplate.totals.flatMap((row) => ids.map((id) => [row.template, id, row[id]])),
+    );
+    const failures = section("failures_by_error_class");
+    expect(failures.filter((row) => row.metric === "messages_failed")).toEqual([
+      expect.objectContaining({ value_of: "pacing", value: 1 }),
+      expect.objectContaining({ value_of: "recipient", value: 1 }),
+    ]);
+    expect(failures.filter((row) => row.metric === "failure_rate").map((row) => row.value)).toEqual([
+      1 / 11,
+      1 / 11,
+    ]);
+  });
+
+  it("says the same in every format", async () => {
+    const more = { group_by: ["channel_id", "template"], filters: { channel_id: ["c0", "c1"] } };
+    const rows = JSON.parse((await summary("json", more)).toString()) as Long[];
+    const lines = (await summary("ndjson", more)).toString().trimEnd().split("\n");
+    expect(lines.map((line) => JSON.parse(line))).toEqual(rows);
+    const [head, ...cells] = parseCsv((await summary("csv", more)).toString());
+    expect(head).toEqual(["section", "bucket", "dimension", "value_of", "metric", "value"]);
+    expect(cells).toEqual(
+      rows.map((row) => Object.values(row).map((value) => (value === null ? "" : String(value)))),
+    );
+    const sheets = await sheetsOf(await summary("xlsx", more));
+    expect(sheets.map((sheet) => sheet.name)).toEqual([
+      ...new Set(rows.map((row) => row.section.replaceAll("_", " "))),
+    ]);
+    for (const sheet of sheets) {
+      const section = rows.filter((row) => row.section.replaceAll("_", " ") === sheet.name);
+      const [names, ...values] = cellsOf(sheet, sheet.columnCount);
+      const key = section.some((row) => row.bucket ?? row.dimension) ? 1 : 0;
+      const metrics = names!.slice(key);
+      expect(values.flatMap((row) => row.slice(key))).toEqual(section.map((row) => row.value));
+      expect(section.map((row) => row.metric)).toEqual(values.flatMap(() => metrics));
+    }
+  });
+
+  it("neutralises the value of a dimension and no number", async () => {
+    await storeEvents(test, [
+      newEvent("odd", "1", "sent", "2025-03-01T09:00:05Z", { template: "=1+1" }),
+      newEvent("odd", "1", "delivered", "2025-03-01T09:00:00Z"),
+    ]);
+    await foldAll(test, "odd");
+    const key = await test.insertRun("report", "odd", {
+      ...seedRange,
+      template: "delivery-summary",
+      format: "csv",
+    });
+    await test.work(buildReport, key);
+    const rows = parseCsv((await test.file(key)).toString());
+    expect(rows.filter((row) => row[0] === "by_template").map((row) => row[3])).toContain("'=1+1");
+    expect(rows.slice(1).every((row) => /^(-?\d+(\.\d+)?(e-?\d+)?)?$/.test(row[5]!))).toBe(true);
+  });
+});

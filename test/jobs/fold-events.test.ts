@@ -1,0 +1,73 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { measureDrift } from "../../src/db/fold/drift.js";
+import { foldEvents } from "../../src/jobs/fold-events.js";
+import { newEvent, openWork, storeEvents, type TestWork } from "../support/work.js";
+
+let test: TestWork;
+beforeAll(async () => {
+  test = await openWork();
+});
+afterAll(() => test.close());
+
+const state = async (accountId: string) => {
+  const messages = "select message_id, sent_at, delivered_at from messages where account_id = $1 order by 1";
+  const rollups = "select * from rollups where account_id = $1 order by bucket, dimensions_id";
+  return [
+    (await test.pool.query(messages, [accountId])).rows,
+    (await test.pool.query(rollups, [accountId])).rows,
+  ];
+};
+
+const history = (accountId: string) =>
+  Array.from({ length: 25 }, (_, index) => [
+    newEvent(accountId, `m${index}`, "sent", `2025-03-01T09:${String(index).padStart(2, "0")}:00Z`),
+    newEvent(accountId, `m${index}`, "delivered", `2025-03-01T09:${String(index).padStart(2, "0")}:02Z`),
+  ]).flat();
+
+describe("a fold", () => {
+  it("catches up batch by batch, and finds nothing the second time", async () => {
+    await storeEvents(test, history("a"));
+    const settings = { foldBatchSize: 7, artifactRetentionMs: 1 };
+    const first = await test.work(foldEvents, { accountId: "a" }, { settings });
+    expect(first).toEqual({ result: { events: 50, messages: expect.any(Number) }, enqueued: [] });
+    const after = await state("a");
+    expect(after[0]).toHaveLength(25);
+    expect(await measureDrift(test.db, "a")).toEqual({ messages: 25, rows: 0 });
+    const second = await test.work(foldEvents, { accountId: "a" }, { settings });
+    expect(second.enqueued).toEqual([]);
+    expect(await state("a")).toEqual(after);
+  });
+
+  it("makes room for others after its turn and asks to come back", async () => {
+    await storeEvents(test, history("b"));
+    let time = 0;
+    const clock = () => {
+      time += 15_000;
+      return new Date(time);
+    };
+    const { result, enqueued } = await test.work(
+      foldEvents,
+      { accountId: "b" },
+      { settings: { foldBatchSize: 10, artifactRetentionMs: 1 }, now: clock },
+    );
+    expect(result).toMatchObject({ events: 20, unfinished: true });
+    expect(enqueued).toEqual([{ kind: "events.fold", payload: { accountId: "b" }, options: undefined }]);
+    await test.work(foldEvents, { accountId: "b" });
+    expect((await state("b"))[0]).toHaveLength(25);
+    expect(await measureDrift(test.db, "b")).toEqual({ messages: 25, rows: 0 });
+  });
+
+  it("stops before the next batch when it is told to", async () => {
+    await storeEvents(test, history("c"));
+    const reason = new Error("stop");
+    await expect(
+      test.work(foldEvents, { accountId: "c" }, { signal: AbortSignal.abort(reason) }),
+    ).rejects.toBe(reason);
+    expect((await state("c"))[0]).toEqual([]);
+  });
+
+  it("of an account that is not there does nothing", async () => {
+    const { result } = await test.work(foldEvents, { accountId: "nobody" });
+    expect(result).toEqual({ events: 0, messages: 0 });
+  });
+});

@@ -1,0 +1,94 @@
+import { mkdir, utimes, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { claimRun, type RunKey } from "../../src/db/queries/runs.js";
+import { buildExport } from "../../src/jobs/build-export.js";
+import { sweepFiles } from "../../src/jobs/sweep-files.js";
+import { openWork, seedMessages, seedRange, type TestWork } from "../support/work.js";
+
+let test: TestWork;
+beforeAll(async () => {
+  test = await openWork();
+  await seedMessages(test, "shop");
+});
+afterAll(() => test.close());
+
+async function published(): Promise<RunKey> {
+  const key = await test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
+  await test.work(buildExport, key);
+  return key;
+}
+
+const HOURS = 3_600_000;
+
+/** A file in the store, last changed so long ago. */
+async function leave(key: string, hoursAgo: number): Promise<string> {
+  const path = join(test.artifactRoot, key);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, "rows");
+  await touch(key, hoursAgo);
+  return key;
+}
+const touch = (key: string, hoursAgo: number) => {
+  const time = new Date(Date.now() - hoursAgo * HOURS);
+  return utimes(join(test.artifactRoot, key), time, time);
+};
+const has = async (key: string) => (await test.artifacts.size(key)) !== undefined;
+
+describe("the sweep of files", () => {
+  it("removes expired artifacts, their runs stay and say so", async () => {
+    const [old, young] = [await published(), await published()];
+    await test.pool.query(
+      `update runs set artifact = artifact || '{"expires_at": "2025-01-01T00:00:00.000Z"}' where run_id = $1`,
+      [old.runId],
+    );
+    expect((await test.work(sweepFiles, {})).result).toMatchObject({ expired: 1 });
+    const run = await test.run(old);
+    expect(run).toMatchObject({ status: "succeeded", artifact: { removed: true } });
+    expect(await has(run.artifact!.key)).toBe(false);
+    expect(await has((await test.run(young)).artifact!.key)).toBe(true);
+    expect((await test.work(sweepFiles, {})).result).toMatchObject({ expired: 0 });
+    expect(await test.run(old)).toEqual(run);
+  });
+
+  it("removes what no run names, an hour after it was written", async () => {
+    const done = await published();
+    const kept = (await test.run(done)).artifact!.key;
+    await touch(kept, 30);
+    const running = await test.insertRun("export", "shop", {});
+    await claimRun(test.db, running, "test");
+    const nobody = "00000000-0000-4000-8000-000000000000";
+    const gone = [
+      await leave(`${nobody}/1`, 1.1),
+      await leave(`${done.runId}/99`, 1.1),
+      await leave(`${nobody}/2.part`, 1.1),
+    ];
+    const stays = [kept, await leave(`${nobody}/3`, 0.9), await leave(`${running.runId}/1`, 5)];
+    const { result } = await test.work(sweepFiles, {});
+    expect(result).toMatchObject({ orphans: 3 });
+    expect(await Promise.all(stays.map(has))).toEqual([true, true, true]);
+    expect(await Promise.all(gone.map((key) => has(key.replace(/\.part$/, ""))))).toEqual([
+      false,
+      false,
+      false,
+    ]);
+    expect((await test.work(sweepFiles, {})).result).toMatchObject({ orphans: 0 });
+  });
+
+  it("is not held up by a file that somebody else put there", async () => {
+    const stranger = await leave("README.txt", 48);
+    const orphan = await leave("00000000-0000-4000-8000-000000000001/1", 48);
+    expect((await test.work(sweepFiles, {})).result).toMatchObject({ orphans: 1 });
+    expect([await has(stranger), await has(orphan)]).toEqual([true, false]);
+  });
+
+  it("forgets idempotency keys after a day", async () => {
+    await test.pool.query(
+      `insert into idempotency_keys (scope, key, body_hash, created_at)
+       values ('s', 'old', '\\x00', now() - interval '25 hours'), ('s', 'new', '\\x00', now() - interval '23 hours')`,
+    );
+    expect((await test.work(sweepFiles, {})).result).toMatchObject({ keys: 1 });
+    expect((await test.work(sweepFiles, {})).result).toMatchObject({ keys: 0 });
+    expect((await test.pool.query("select key from idempotency_keys")).rows).toEqual([{ key: "new" }]);
+  });
+});
