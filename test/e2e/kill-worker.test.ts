@@ -47,8 +47,8 @@ beforeAll(async () => {
   const server = start(compiled, "api/main.js", env);
   others = [server, start(compiled, "workers/scheduler.js", env)];
   workers = [1, 2].map(() => start(compiled, "workers/main.js", env));
-  const [{ url }] = await Promise.all([...others, ...workers].map(({ ready }) => ready));
-  api = apiOf({ url: url!, apiKey: API_KEY });
+  await Promise.all([...others, ...workers].map(({ ready }) => ready));
+  api = apiOf({ url: (await server.ready).url, apiKey: API_KEY });
 });
 afterAll(async () => {
   await stopAll([...workers, ...others]);
