@@ -9,6 +9,7 @@ import { environmentWithoutSettings } from "../dist/config.js";
 import { startEmbeddedPostgres } from "../dist/embedded/postgres.js";
 import { createLog } from "../dist/log.js";
 import { migrate } from "../dist/migrate.js";
+import { apiNodeOptions } from "../dist/supervisor/supervise.js";
 
 export const ROUNDS = 5;
 const API_KEY = "bench-key-of-a-temporary-server";
@@ -53,7 +54,7 @@ export async function startApiOnly(dataDir) {
   const postgres = await startEmbeddedPostgres({ dataDir, log });
   try {
     await migrate(postgres.url, log);
-    const api = await startProcess("api/main.js", dataDir, { DATABASE_URL: postgres.url });
+    const api = await startProcess("api/main.js", dataDir, { DATABASE_URL: postgres.url }, apiNodeOptions);
     return {
       ...api,
       databaseUrl: postgres.url,
@@ -71,9 +72,10 @@ export async function startApiOnly(dataDir) {
 /** The whole service as `npm start` runs it. */
 export const startService = (dataDir) => startProcess("start.js", dataDir, {});
 
-async function startProcess(file, dataDir, settings) {
+async function startProcess(file, dataDir, settings, nodeOptions = []) {
   const log = await open(join(dataDir, "service.log"), "w");
   const child = fork(fileURLToPath(new URL(`../dist/${file}`, import.meta.url)), [], {
+    execArgv: [...nodeOptions],
     cwd: fileURLToPath(new URL("..", import.meta.url)),
     stdio: ["ignore", log.fd, log.fd, "ipc"],
     env: {

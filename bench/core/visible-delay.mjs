@@ -8,6 +8,7 @@ const EVENTS_PER_REQUEST = 10;
 const REQUESTS_PER_SECOND = 50;
 const SECONDS = 25;
 const PROBES_PER_SECOND = 5;
+const HOUR_MS = 3_600_000;
 const POLL_MS = 20;
 const GIVE_UP_MS = 30_000;
 
@@ -37,18 +38,19 @@ export async function run(dataDir) {
 /** Starts `work` so many times a second, however long each takes, and resolves with all results. */
 async function atRate(perSecond, work) {
   const start = performance.now();
-  const running = [];
-  for (let index = 0; index < SECONDS * perSecond; index++) {
-    await delay(Math.max(0, start + (index * 1000) / perSecond - performance.now()));
-    running.push(work(index));
-  }
-  return Promise.all(running);
+  return Promise.all(
+    Array.from({ length: SECONDS * perSecond }, async (_, index) => {
+      await delay(start + (index * 1000) / perSecond - performance.now());
+      return work(index);
+    }),
+  );
 }
 
 /** One message under a campaign of its own. Seconds from the answer until the metrics count it. */
 async function probe(service, send, index) {
   const campaign_id = `probe-${index}`;
   const now = Date.now();
+  const hour = Math.floor(now / HOUR_MS) * HOUR_MS;
   await send([
     {
       account_id: ACCOUNT,
@@ -62,9 +64,9 @@ async function probe(service, send, index) {
   const answeredAt = performance.now();
   const query = new URLSearchParams({
     account_id: ACCOUNT,
-    from: new Date(now - 3_600_000).toISOString(),
-    to: new Date(now + 3_600_000).toISOString(),
-    metrics: "sent",
+    from: new Date(hour - HOUR_MS).toISOString(),
+    to: new Date(hour + 2 * HOUR_MS).toISOString(),
+    metrics: "messages_sent",
     "filter[campaign_id]": campaign_id,
   });
   while (performance.now() - answeredAt < GIVE_UP_MS) {
@@ -73,7 +75,7 @@ async function probe(service, send, index) {
     });
     if (!response.ok) throw new Error(`GET /analytics/metrics: ${response.status} ${await response.text()}`);
     const { totals } = await response.json();
-    if (totals.some(({ sent }) => sent > 0)) return (performance.now() - answeredAt) / 1000;
+    if (totals.some(({ messages_sent }) => messages_sent > 0)) return (performance.now() - answeredAt) / 1000;
     await delay(POLL_MS);
   }
   throw new Error(`event ${campaign_id} did not show within ${GIVE_UP_MS / 1000} s`);
