@@ -149,17 +149,28 @@ counted as (
          coalesce(sum(sign) filter (where mask & 65536 <> 0), 0)::integer as clock_anomalies
   from (
     select sign, dimensions_id, date_bin('900 seconds', at, 'epoch'::timestamptz) as bucket, mask
-    from dimensioned cross join lateral (values
-      (case when is_outbound then anchor_at end, 1 | case when sent_at is not null or has_arrived then 2 else 0 end | case when has_arrived then 4 else 0 end | case when read_at is not null or played_at is not null then 8 else 0 end | case when played_at is not null then 16 else 0 end | case when is_failed then 32 else 0 end | case when is_outbound and sent_at is not null and not has_arrived and failed_at is null then 128 else 0 end | case when failed_at is not null and has_arrived then 32768 else 0 end | case when send_ms < 0 or deliver_ms < 0 or read_ms < 0 then 65536 else 0 end),
-      (case when is_outbound then coalesce(sent_at, least(delivered_at, read_at, played_at)) end, 256),
-      (case when is_outbound then coalesce(delivered_at, least(read_at, played_at)) end, 512),
-      (case when is_outbound then coalesce(read_at, played_at) end, 1024),
-      (case when is_outbound then played_at end, 2048),
-      (case when is_failed then failed_at end, 4096),
-      (case when is_outbound and sent_at is not null and not has_arrived and failed_at is null then sent_at end, 16384),
-      (case when is_inbound and received_at is not null then anchor_at end, 64),
-      (case when is_inbound then received_at end, 8192)
-    ) as contribution(at, mask)
+    from (
+      select sign, dimensions_id,
+             unnest(array[case when is_outbound then anchor_at end,
+               case when is_outbound then coalesce(sent_at, least(delivered_at, read_at, played_at)) end,
+               case when is_outbound then coalesce(delivered_at, least(read_at, played_at)) end,
+               case when is_outbound then coalesce(read_at, played_at) end,
+               case when is_outbound then played_at end,
+               case when is_failed then failed_at end,
+               case when is_outbound and sent_at is not null and not has_arrived and failed_at is null then sent_at end,
+               case when is_inbound and received_at is not null then anchor_at end,
+               case when is_inbound then received_at end]) as at,
+             unnest(array[1 | case when sent_at is not null or has_arrived then 2 else 0 end | case when has_arrived then 4 else 0 end | case when read_at is not null or played_at is not null then 8 else 0 end | case when played_at is not null then 16 else 0 end | case when is_failed then 32 else 0 end | case when is_outbound and sent_at is not null and not has_arrived and failed_at is null then 128 else 0 end | case when failed_at is not null and has_arrived then 32768 else 0 end | case when send_ms < 0 or deliver_ms < 0 or read_ms < 0 then 65536 else 0 end,
+               256,
+               512,
+               1024,
+               2048,
+               4096,
+               16384,
+               64,
+               8192]) as mask
+      from dimensioned
+    ) placed
     where at is not null
   ) masked
   group by dimensions_id, bucket
@@ -176,14 +187,28 @@ timed as (
     select sign, dimensions_id, date_bin('900 seconds', at, 'epoch'::timestamptz) as bucket, slot, greatest(elapsed, 0) as ms,
            (slot * 3000 + case when elapsed <= 0 then 0
              else 1 + floor(ln(elapsed::float8) / ln(1.01::float8)) end)::smallint as bin
-    from dimensioned cross join lateral (values
-      (0, anchor_at, send_ms),
-      (1, anchor_at, deliver_ms),
-      (2, anchor_at, read_ms),
-      (3, sent_at, send_ms),
-      (4, delivered_at, deliver_ms),
-      (5, read_at, read_ms)
-    ) as latency(slot, at, elapsed)
+    from (
+      select sign, dimensions_id,
+             unnest(array[0,
+               1,
+               2,
+               3,
+               4,
+               5]) as slot,
+             unnest(array[anchor_at,
+               anchor_at,
+               anchor_at,
+               sent_at,
+               delivered_at,
+               read_at]) as at,
+             unnest(array[send_ms,
+               deliver_ms,
+               read_ms,
+               send_ms,
+               deliver_ms,
+               read_ms]) as elapsed
+      from dimensioned
+    ) latencies
     where elapsed is not null
   ) binned
   group by dimensions_id, bucket, bin

@@ -10,6 +10,8 @@ export interface ChildSpec {
   /** The program, a JavaScript file. */
   file: string;
   env: NodeJS.ProcessEnv;
+  /** Options of Node.js for it, on top of our own. */
+  nodeOptions?: readonly string[];
   /** Accepts connections on one port together with the others of its kind. */
   sharesPort?: boolean;
 }
@@ -123,9 +125,10 @@ export class KeptChild {
   }
 }
 
-function spawnChild({ file, env, sharesPort }: ChildSpec): ChildProcess {
-  if (!sharesPort) return fork(file, { env, stdio: "inherit" });
-  cluster.setupPrimary({ exec: file, args: [], silent: false });
+function spawnChild({ file, env, nodeOptions = [], sharesPort }: ChildSpec): ChildProcess {
+  const execArgv = [...process.execArgv, ...nodeOptions];
+  if (!sharesPort) return fork(file, { env, execArgv, stdio: "inherit" });
+  cluster.setupPrimary({ exec: file, args: [], execArgv, silent: false });
   return cluster.fork(env).process;
 }
 

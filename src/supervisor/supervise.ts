@@ -13,6 +13,12 @@ import { StartError } from "./start-error.js";
 import { listenForStop, type StopRequests } from "./stop-requests.js";
 import { welcomeText } from "./welcome.js";
 
+/**
+ * An event lives until its batch is committed: longer than the 16 MB that Node.js gives young objects at most, which
+ * made their collection a quarter of the work. Costs about 50 MB of memory under full load. `npm run api` says the same.
+ */
+export const apiNodeOptions: readonly string[] = ["--max-semi-space-size=32"];
+
 /** Children have `shutdownGraceMs` to drain; this is for what they do after it. */
 const GRACE_MARGIN_MS = 2_000;
 
@@ -98,6 +104,7 @@ function childSpecs(config: Config, setting: Setting): ChildSpec[] {
       name,
       file: file("api/main.js"),
       env,
+      nodeOptions: apiNodeOptions,
       sharesPort: true,
     })),
     ...several(config.workers.processes, "worker").map((name) => ({
