@@ -1,20 +1,9 @@
 import type { Request } from "express";
-import { z } from "zod";
+import type { z } from "zod";
 import { type InputIssue, InvalidInput } from "../errors.js";
 
 /** More mistakes than this in one input help nobody. */
 const MAX_ISSUES = 100;
-
-/** Text that PostgreSQL can store: no NUL, no half surrogate pair. Length in UTF-16 units. */
-export const safeText = (max: number) =>
-  z
-    .string()
-    .min(1)
-    .max(max)
-    .refine((value) => value.isWellFormed() && !value.includes("\0"), {
-      error: "must not hold NUL or an unpaired surrogate",
-      params: { code: "invalid_text" },
-    });
 
 /** The value as the schema gives it; throws `InvalidInput` that lists every mistake by path. */
 export function parseInput<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {

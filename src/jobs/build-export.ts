@@ -4,7 +4,7 @@ import { fileName, publishFile } from "./publish-file.js";
 import { runKey } from "./run-key.js";
 import { exportRequest } from "./run-requests.js";
 import { giveUpRun, withRun } from "./with-run.js";
-import { pickColumns, streamMessages } from "./write-messages.js";
+import { pickColumns, selectionOf, streamMessages } from "./write-messages.js";
 
 /**
  * Builds one export file from a dataset. Safe to run twice or killed anywhere, as a report is. Cost: one index range,
@@ -22,12 +22,7 @@ export const buildExport = defineJob({
       context,
       async (work) => {
         const request = exportRequest.parse(work.run.params);
-        const selection = {
-          accountId: request.account_id,
-          from: request.from,
-          to: request.to,
-          filters: request.filters,
-        };
+        const selection = selectionOf(request);
         work.progress.totalRows = await countMessages(context.db, selection);
         const stream = await streamMessages(
           context.copy,

@@ -5,7 +5,7 @@ import { fileName, publishFile } from "./publish-file.js";
 import { runKey } from "./run-key.js";
 import { type ReportRequest, reportRequest } from "./run-requests.js";
 import { giveUpRun, type RunWork, withRun } from "./with-run.js";
-import { type RowStream, streamMessages } from "./write-messages.js";
+import { type RowStream, selectionOf, streamMessages } from "./write-messages.js";
 import { readSummary, writeSummary } from "./write-summary.js";
 
 /**
@@ -39,12 +39,7 @@ async function openReport(
 ): Promise<RowStream> {
   if (request.template === "delivery-summary")
     return writeSummary(await readSummary(db, request), request.format, run.created_at);
-  const selection = {
-    accountId: request.account_id,
-    from: request.from,
-    to: request.to,
-    filters: request.filters,
-  };
+  const selection = selectionOf(request);
   progress.totalRows = await countMessages(db, selection);
   return streamMessages(
     copy,

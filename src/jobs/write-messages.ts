@@ -16,6 +16,19 @@ export interface RowStream {
   rows(): number;
 }
 
+/** Which messages a report or an export is about. */
+export const selectionOf = (request: {
+  account_id: string;
+  from: Date;
+  to: Date;
+  filters: MessageSelection["filters"];
+}): MessageSelection => ({
+  accountId: request.account_id,
+  from: request.from,
+  to: request.to,
+  filters: request.filters,
+});
+
 /** The named columns, in the order of the names; all of them without names. */
 export function pickColumns(names: readonly string[] | undefined): readonly Column[] {
   if (!names) return messageColumns;

@@ -33,8 +33,8 @@ export const FUTURE_TOLERANCE_MS = 24 * 3_600_000;
 const ID_LENGTH = 512;
 const TEXT_LENGTH = 1024;
 
-/** PostgreSQL stores neither NUL nor half a surrogate pair, so neither gets past the edge. */
-const text = (max: number) =>
+/** Text that PostgreSQL can store: no NUL, no half surrogate pair. Length in UTF-16 units. */
+export const safeText = (max: number) =>
   z
     .string()
     .min(1)
@@ -43,11 +43,11 @@ const text = (max: number) =>
       error: "must not hold NUL or an unpaired surrogate",
       params: { code: "invalid_text" },
     });
-const id = text(ID_LENGTH);
+const id = safeText(ID_LENGTH);
 
 /** The wire form of one event (`POST /analytics/events`), after which every source is modelled. Times are RFC 3339. */
 export const canonicalEvent = z.strictObject({
-  account_id: text(128),
+  account_id: safeText(128),
   type: z.enum(eventTypes),
   message_id: id.optional(),
   occurred_at: z.iso.datetime({ offset: true }),
@@ -58,51 +58,51 @@ export const canonicalEvent = z.strictObject({
   contact_id: id.optional(),
   participant_id: id.optional(),
   chat_kind: z.enum(["direct", "group", "broadcast", "newsletter"]).optional(),
-  content_kind: text(64).optional(),
+  content_kind: safeText(64).optional(),
   text_length: z.int().min(0).max(1_000_000).optional(),
   reply_to: id.optional(),
-  reaction: z.strictObject({ target: id, emoji: text(64).optional() }).optional(),
+  reaction: z.strictObject({ target: id, emoji: safeText(64).optional() }).optional(),
   interactive: z
-    .strictObject({ kind: text(64), id: id.optional(), title: text(TEXT_LENGTH).optional() })
+    .strictObject({ kind: safeText(64), id: id.optional(), title: safeText(TEXT_LENGTH).optional() })
     .optional(),
-  origin: text(64).optional(),
+  origin: safeText(64).optional(),
   agent_id: id.optional(),
   template: z
     .strictObject({
       name: id,
       id: id.optional(),
-      language: text(32).optional(),
-      category: text(64).optional(),
+      language: safeText(32).optional(),
+      category: safeText(64).optional(),
     })
     .optional(),
   /** What a `*.changed` event says: `{kind:"marketing_messages", value:"stop"}`, `{kind:"status", value:"REJECTED"}`. */
   change: z
     .strictObject({
-      kind: text(64),
-      value: text(256),
-      previous: text(256).optional(),
-      detail: text(TEXT_LENGTH).optional(),
+      kind: safeText(64),
+      value: safeText(256),
+      previous: safeText(256).optional(),
+      detail: safeText(TEXT_LENGTH).optional(),
       subject: id.optional(),
     })
     .optional(),
   campaign_id: id.optional(),
-  tags: z.array(text(128)).max(32).optional(),
+  tags: z.array(safeText(128)).max(32).optional(),
   error: z
     .strictObject({
-      code: z.union([z.int(), text(64)]).transform(String),
-      class: text(64).optional(),
-      title: text(TEXT_LENGTH).optional(),
+      code: z.union([z.int(), safeText(64)]).transform(String),
+      class: safeText(64).optional(),
+      title: safeText(TEXT_LENGTH).optional(),
     })
     .optional(),
   pricing: z
     .strictObject({
       billable: z.boolean().optional(),
-      model: text(64).optional(),
-      category: text(64).optional(),
-      type: text(64).optional(),
+      model: safeText(64).optional(),
+      category: safeText(64).optional(),
+      type: safeText(64).optional(),
     })
     .optional(),
-  source: text(64).optional(),
+  source: safeText(64).optional(),
   time_quality: z.enum(timeQualities).optional(),
 });
 

@@ -1,5 +1,5 @@
 import { openContext } from "../context.js";
-import { runProcess } from "./process.js";
+import { runProcess } from "../run-process.js";
 import { startWorkers } from "./start-workers.js";
 
 runProcess("worker", async (config, log) => {

@@ -1,7 +1,7 @@
 import cron from "node-cron";
 import { openContext } from "../context.js";
 import { jobs } from "../jobs/index.js";
-import { runProcess } from "./process.js";
+import { runProcess } from "../run-process.js";
 import { createTicker } from "./ticker.js";
 
 runProcess("scheduler", async (config, log) => {

@@ -8,10 +8,11 @@ import {
   updateAccount,
 } from "../../db/queries/accounts.js";
 import { Conflict } from "../../errors.js";
+import { safeText } from "../../sources/canonical-event.js";
 import { readJsonBody } from "../body.js";
 import { withIdempotency } from "../idempotency.js";
 import { accountNotFound, type Identity, requireAccount, requireAllAccounts } from "../identity.js";
-import { parseInput, readQuery, safeText } from "../input.js";
+import { parseInput, readQuery } from "../input.js";
 import { decodeCursor, pageParameters, toPage } from "../pagination.js";
 import { type ApiRequest, pathId, type Route, route } from "../route.js";
 

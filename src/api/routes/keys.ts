@@ -10,10 +10,11 @@ import {
 } from "../../db/queries/api-keys.js";
 import { roles } from "../../db/schema.js";
 import { Forbidden, InvalidInput, NotFound } from "../../errors.js";
+import { safeText } from "../../sources/canonical-event.js";
 import { readJsonBody } from "../body.js";
 import { withIdempotency } from "../idempotency.js";
 import { generateKey, type Identity, identifierOf } from "../identity.js";
-import { parseInput, readQuery, safeText } from "../input.js";
+import { parseInput, readQuery } from "../input.js";
 import { decodeCursor, pageParameters, toPage } from "../pagination.js";
 import { pathUuid, type Route, route } from "../route.js";
 import { accountIdText, scopeOf } from "./accounts.js";

@@ -1,19 +1,26 @@
-import { type Config, ConfigError, loadConfig } from "../config.js";
-import { createLog, type Log } from "../log.js";
-import { announceReady, onParentGone } from "../supervised.js";
+import { type Config, ConfigError, loadConfig } from "./config.js";
+import { createLog, type Log } from "./log.js";
+import { announceReady, onParentGone } from "./supervised.js";
 
 /** On top of the grace: closing connections must end too. */
 const FORCED_EXIT_MARGIN_MS = 10_000;
 const LAST_WORDS_MS = 1_000;
 
+export interface RunningProcess {
+  /** Where it can be reached, if it can. */
+  url?: string;
+  /** Lets go of everything; called once. */
+  stop(): Promise<void>;
+}
+
+/** Starts a process's work. `stop` is for a reason of its own to end. */
+type Start = (config: Config, log: Log, stop: (reason: string) => void) => Promise<RunningProcess>;
+
 /**
- * The frame of a process without HTTP: reads the configuration, starts, says that it is ready, and stops once on
- * SIGTERM, SIGINT or when its supervisor is gone. Exits 0 after a clean stop, 1 otherwise.
+ * The frame of every process: reads the configuration, starts, says that it is ready, and stops once: on SIGTERM, on
+ * SIGINT or when its supervisor is gone. Exits 0 after a clean stop, 1 otherwise.
  */
-export function runProcess(
-  name: "worker" | "scheduler",
-  start: (config: Config, log: Log) => Promise<{ stop(): Promise<void> }>,
-): void {
+export function runProcess(name: "api" | "worker" | "scheduler", start: Start): void {
   run(name, start).catch((error: unknown) => {
     if (error instanceof ConfigError) console.error(error.message);
     else createLog({ level: "error", process: name }).error("cannot start", { error });
@@ -21,14 +28,14 @@ export function runProcess(
   });
 }
 
-async function run(name: string, start: (config: Config, log: Log) => Promise<{ stop(): Promise<void> }>) {
+async function run(name: string, start: Start): Promise<void> {
   const config = loadConfig();
   const log = createLog({ level: config.log.level, process: name });
   exitOnBug(log);
-  const running = await start(config, log);
+  let running: RunningProcess | undefined;
   let stopping = false;
   const stop = async (reason: string) => {
-    if (stopping) return;
+    if (stopping || !running) return;
     stopping = true;
     log.info("draining", { reason });
     setTimeout(() => {
@@ -39,14 +46,16 @@ async function run(name: string, start: (config: Config, log: Log) => Promise<{ 
     log.info("stopped", { reason });
     process.exit(0);
   };
+  running = await start(config, log, (reason) => void stop(reason));
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
   onParentGone(() => void stop("the supervisor is gone"));
-  announceReady();
+  log.info("ready", running.url === undefined ? {} : { url: running.url });
+  announceReady(running.url === undefined ? {} : { url: running.url });
 }
 
 /** After an error that nobody expected the state is unknown: a fresh process is safer than this one. */
-export function exitOnBug(log: Log): void {
+function exitOnBug(log: Log): void {
   const exit = (error: unknown) => {
     log.error("unexpected error, exiting", { error });
     log.once("finish", () => process.exit(1)).end();
