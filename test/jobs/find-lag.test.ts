@@ -23,12 +23,20 @@ const catchUp = (...accountIds: string[]) =>
     )
     .toEqual([]);
 
+/** As if its events had waited for longer than an account may lag. */
+const age = (accountId: string) =>
+  test.pool.query(
+    "update message_events set observed_at = now() - interval '31 seconds' where account_id = $1",
+    [accountId],
+  );
+
 describe("the look for accounts that lag", () => {
   it("wakes those with new events, and trusts no dedupe key where the lag is old", async () => {
     const sent = (accountId: string, id: string) => newEvent(accountId, id, "sent", "2025-03-01T09:00:00Z");
     await storeEvents(test, [sent("fresh", "1"), sent("done", "1"), sent("stuck:1", "1")]);
     await catchUp("fresh", "done");
     await storeEvents(test, [sent("fresh", "2")]);
+    await age("stuck:1");
     const now = () => new Date(90_000);
     const first = await test.work(findLag, {}, { now });
     expect(first.result).toEqual({ lagging: 2, stuck: 1 });
@@ -47,9 +55,7 @@ describe("the look for accounts that lag", () => {
       /-4$/,
     );
 
-    await test.pool.query(
-      "update fold_watermarks set folded_at = now() - interval '31 seconds' where account_id = 'fresh'",
-    );
+    await age("fresh");
     expect((await test.work(findLag, {})).result).toEqual({ lagging: 2, stuck: 2 });
     await catchUp("fresh", "stuck:1");
     expect(await test.work(findLag, {})).toEqual({ result: { lagging: 0, stuck: 0 }, enqueued: [] });

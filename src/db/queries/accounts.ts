@@ -110,13 +110,14 @@ export async function laggingAccounts(
 ): Promise<{ accountId: string; isStuck: boolean }[]> {
   const result = await sql<{ account_id: string; is_stuck: boolean }>`
     select w.account_id,
-           coalesce(w.folded_at, '-infinity') < now() - ${options.stuckAfterMs} * interval '1 millisecond'
-             as is_stuck
+           first.observed_at < now() - ${options.stuckAfterMs} * interval '1 millisecond' as is_stuck
     from fold_watermarks w
-    where exists (
-      select from message_events e
+    cross join lateral (
+      select e.observed_at from message_events e
       where e.account_id = w.account_id and (e.xid, e.seq) > (w.xid, w.seq)
-    )
+      order by e.xid, e.seq
+      limit 1
+    ) first
     order by w.folded_at nulls first
     limit ${options.limit}`.execute(db);
   return result.rows.map((row) => ({ accountId: row.account_id, isStuck: row.is_stuck }));
