@@ -15,6 +15,23 @@ export const ROUNDS = 5;
 const API_KEY = "bench-key-of-a-temporary-server";
 const START_DEADLINE_MS = 120_000;
 
+/** What to undo, latest first, when a signal ends the run early. */
+const outstanding = new Set();
+
+function undoable(undo) {
+  const undoOnce = async () => {
+    if (outstanding.delete(undoOnce)) await undo();
+  };
+  outstanding.add(undoOnce);
+  return undoOnce;
+}
+
+for (const signal of ["SIGINT", "SIGTERM"])
+  process.once(signal, async () => {
+    for (const undo of [...outstanding].reverse()) await undo().catch(console.error);
+    process.exit(1);
+  });
+
 export const median = (values) => percentile(values, 0.5);
 
 /** Nearest rank. */
@@ -38,7 +55,7 @@ export function printFigure(name, value, unit) {
 
 export async function temporaryFolder() {
   const path = await mkdtemp(join(tmpdir(), "analytics-bench-"));
-  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+  return { path, remove: undoable(() => rm(path, { recursive: true, force: true })) };
 }
 
 /** Seconds that `work` takes. */
@@ -52,6 +69,7 @@ export async function timed(work) {
 export async function startApiOnly(dataDir) {
   const log = createLog({ level: "warn", process: "bench" });
   const postgres = await startEmbeddedPostgres({ dataDir, log });
+  const stopPostgres = undoable(postgres.stop);
   try {
     await migrate(postgres.url, log);
     const api = await startProcess("api/main.js", dataDir, { DATABASE_URL: postgres.url }, apiNodeOptions);
@@ -60,11 +78,11 @@ export async function startApiOnly(dataDir) {
       databaseUrl: postgres.url,
       async stop() {
         await api.stop();
-        await postgres.stop();
+        await stopPostgres();
       },
     };
   } catch (error) {
-    await postgres.stop();
+    await stopPostgres();
     throw error;
   }
 }
@@ -90,10 +108,10 @@ async function startProcess(file, dataDir, settings, nodeOptions = []) {
   });
   await log.close();
   const ended = once(child, "exit");
-  const stop = async () => {
+  const stop = undoable(async () => {
     child.kill("SIGTERM");
     await ended;
-  };
+  });
   const ready = new Promise((resolve) => {
     child.on("message", (message) => message.type === "ready" && resolve(message.url));
   });
