@@ -1,0 +1,67 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { createDb, createPool } from "../../src/db/client.js";
+import { measureDrift } from "../../src/db/fold/drift.js";
+import { foldBatch } from "../../src/db/fold/fold-account.js";
+import { migrateDatabase, schemaDifference } from "../../src/db/migrate.js";
+import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import { readInstallation } from "../../src/db/queries/installation.js";
+import { migrate } from "../../src/migrate.js";
+import type { EventJson } from "../../src/sources/canonical-event.js";
+import { createTestDatabase, silentLog } from "../support/postgres.js";
+import { storeEvents } from "../support/stored-events.js";
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function emptyDatabase() {
+  const { url, drop } = await createTestDatabase();
+  const pool = createPool({ url, name: "test", size: 4, statementTimeoutMs: 0 }, () => {});
+  closers.push(drop, () => pool.end());
+  return { url, db: createDb(pool), pool };
+}
+
+describe("migrations", () => {
+  it("five processes at once end with one schema and one installation", async () => {
+    const { url, db } = await emptyDatabase();
+    await Promise.all(Array.from({ length: 5 }, () => migrate(url, silentLog)));
+    expect(await schemaDifference(db)).toEqual([]);
+    const first = await readInstallation(db);
+    await migrate(url, silentLog);
+    expect(await readInstallation(db)).toEqual(first);
+  });
+
+  it("what an older or newer build has applied is told by name", async () => {
+    const { url, db, pool } = await emptyDatabase();
+    await migrate(url, silentLog);
+    await pool.query("insert into kysely_migration (name, timestamp) values ('9999-future', 'now')");
+    expect(await schemaDifference(db)).toEqual(["9999-future"]);
+  });
+
+  it("data restored into another cluster, where transaction ids start anew, loses no event", async () => {
+    const { url, db, pool } = await emptyDatabase();
+    await migrate(url, silentLog);
+    await ensureAccounts(db, ["shop"]);
+    const sent = (id: string): EventJson => ({
+      account_id: "shop",
+      type: "message.sent",
+      message_id: id,
+      occurred_at: "2026-01-15T10:00:00Z",
+    });
+    await storeEvents(db, "shop", [sent("1"), sent("2")]);
+    await foldBatch(db, "shop", { limit: 1_000 });
+    // As a dump from a cluster that had seen far more transactions leaves it.
+    await pool.query("update message_events set xid = '9000000000'");
+    await pool.query("update fold_watermarks set xid = '9000000001', seq = 7");
+    await pool.query("update installation set system_identifier = 'another cluster'");
+
+    expect(await migrateDatabase(db, new Date())).toMatchObject({ restored: true });
+    await storeEvents(db, "shop", [sent("3")]);
+    const folded = await foldBatch(db, "shop", { limit: 1_000 });
+    expect(folded).toMatchObject({ events: 3, messages: 1, caughtUp: true });
+    expect(await measureDrift(db, "shop")).toEqual({ messages: 3, rows: 0 });
+    expect((await readInstallation(db)).epoch).toBe(2);
+    expect(await migrateDatabase(db, new Date())).toMatchObject({ restored: false });
+  });
+});
