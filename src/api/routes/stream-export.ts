@@ -39,7 +39,8 @@ export function streamExportRoutes(context: Context): Route[] {
     { url: context.databaseUrl, name: "api export", size: MAX_STREAMS + 1, statementTimeoutMs: 0 },
     (error) => log.warn("export connection lost", { error }),
   );
-  context.beforeClose.push(() => pool.end());
+  let ended: Promise<void> | undefined;
+  context.beforeClose.push(() => (ended ??= pool.end()));
   const copy = createCopySource(pool);
   let open = 0;
   return [
