@@ -1,14 +1,15 @@
 import { defineConfig } from "vitest/config";
 
-/** `npm test` runs everything but test/full, which `npm run test:full` adds. */
+/** `npm run test:full` adds what takes long or wants the processors to itself. */
 const full = process.env.TEST_FULL === "1";
+const fullOnly = ["test/full/**/*.test.ts"];
 /** Where to leave a JSON report as well, for `.ci/run` to count from. */
 const reportFile = process.env.TEST_REPORT_FILE;
 
 export default defineConfig({
   test: {
-    include: full ? ["test/full/**/*.test.ts"] : ["test/**/*.test.ts"],
-    exclude: full ? [] : ["test/full/**"],
+    include: full ? [...fullOnly, "test/e2e/kill-worker.test.ts"] : ["test/**/*.test.ts"],
+    exclude: full ? [] : fullOnly,
     reporters: reportFile ? ["default", ["json", { outputFile: reportFile }]] : ["default"],
     globalSetup: ["test/support/global-setup.ts"],
     testTimeout: 60_000,
