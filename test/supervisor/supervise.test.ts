@@ -137,6 +137,7 @@ test("an API process that retires serves until its successor does, so that nobod
   const service = start();
   const { url } = await service.ready;
   const inFlight = getJson(`${url}/wait`);
+  await until(async () => (await getJson(`${url}/waiting`)).count === 1);
   const { pid, asked } = await getJson(`${url}/retire`);
   expect(asked).toBe(true);
   const answeredBy = new Set<unknown>();
