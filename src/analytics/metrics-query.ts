@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { InvalidInput } from "../errors.js";
+import { storable } from "../safe-text.js";
 import { bucketStarts, type Interval, intervals, isTimeZone, QUARTER_MS } from "./buckets.js";
 import {
   type Basis,
@@ -64,7 +65,7 @@ const instant = z.iso
       issue("not_on_15_minutes", "must be a whole quarter of an hour, like 10:15:00");
   });
 
-const filterValue = z.string().max(MAX_VALUE_LENGTH).nullable();
+const filterValue = storable(z.string().max(MAX_VALUE_LENGTH)).nullable();
 
 /** Values of one filter. Empty text means the unknown value, as null does: no dimension has empty values. */
 export const filterValues = z

@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { metricsFields } from "../analytics/metrics-query.js";
 import { messageColumns } from "../db/queries/message-rows.js";
+import { safeText } from "../safe-text.js";
 
 /**
  * What can be asked for, as the HTTP body says it. The same schema reads the parameters that a run's row has kept, so
  * a job sees what the caller wrote, with the account's zone filled in.
  */
-const account = z.string().min(1).max(128);
+const account = safeText(128);
 
 const range = {
   from: metricsFields.from,

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { safeText } from "../safe-text.js";
 
 /** Every kind of fact the service knows. The order of the message stages is their rank. */
 export const eventTypes = [
@@ -33,16 +34,6 @@ export const FUTURE_TOLERANCE_MS = 24 * 3_600_000;
 const ID_LENGTH = 512;
 const TEXT_LENGTH = 1024;
 
-/** Text that PostgreSQL can store: no NUL, no half surrogate pair. Length in UTF-16 units. */
-export const safeText = (max: number) =>
-  z
-    .string()
-    .min(1)
-    .max(max)
-    .refine((value) => value.isWellFormed() && !value.includes("\0"), {
-      error: "must not hold NUL or an unpaired surrogate",
-      params: { code: "invalid_text" },
-    });
 const id = safeText(ID_LENGTH);
 
 /** The wire form of one event (`POST /analytics/events`), after which every source is modelled. Times are RFC 3339. */

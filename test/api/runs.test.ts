@@ -120,6 +120,12 @@ describe("asking for a report", () => {
       "format",
     ]);
     expect(await refused("reports", { ...report, to: report.from })).toEqual(["to"]);
+    // PostgreSQL can store neither.
+    expect(await refused("reports", { ...report, account_id: "shop\0" })).toEqual(["account_id"]);
+    for (const value of ["x\0", "x\ud800"])
+      expect(await refused("reports", { ...report, filters: { template: [value] } })).toEqual([
+        "filters.template[0]",
+      ]);
     expect(
       await refused("exports", { account_id: "shop", dataset: "messages", format: "xlsx", ...seedRange }),
     ).toEqual(["format"]);

@@ -8,7 +8,7 @@ import {
   updateAccount,
 } from "../../db/queries/accounts.js";
 import { Conflict } from "../../errors.js";
-import { safeText } from "../../sources/canonical-event.js";
+import { safeText } from "../../safe-text.js";
 import { readJsonBody } from "../body.js";
 import { withIdempotency } from "../idempotency.js";
 import { accountNotFound, type Identity, requireAccount, requireAllAccounts } from "../identity.js";

@@ -3,7 +3,7 @@ import type { Context } from "../../context.js";
 import { isForeignKeyViolation } from "../../db/errors.js";
 import { type ChannelRow, deleteChannel, listChannels, putChannel } from "../../db/queries/channels.js";
 import { Conflict, NotFound } from "../../errors.js";
-import { safeText } from "../../sources/canonical-event.js";
+import { safeText } from "../../safe-text.js";
 import { readJsonBody } from "../body.js";
 import { accountNotFound, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";

@@ -10,7 +10,7 @@ import {
 } from "../../db/queries/api-keys.js";
 import { roles } from "../../db/schema.js";
 import { Forbidden, InvalidInput, NotFound } from "../../errors.js";
-import { safeText } from "../../sources/canonical-event.js";
+import { safeText } from "../../safe-text.js";
 import { readJsonBody } from "../body.js";
 import { withIdempotency } from "../idempotency.js";
 import { generateKey, type Identity, identifierOf } from "../identity.js";
