@@ -1,90 +1,27 @@
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { ensureAccounts } from "../../src/db/queries/accounts.js";
-import { type Compiled, compile } from "../support/compile.js";
-import { openTestDb, type TestDb } from "../support/postgres.js";
-import {
-  type Api,
-  apiOf,
-  type Process,
-  type Run,
-  start,
-  stopAll,
-  temporaryFolder,
-  until,
-} from "./support.js";
+import { type Installation, startInstallation } from "./installation.js";
+import { type Process, until } from "./support.js";
 
 /** As many as keep a worker busy for some heartbeats. */
 const ROWS = 400_000;
-const API_KEY = "kill-worker-test-key";
+const ALONE = process.env.TEST_FULL === "1";
 
 // A worker counts as dead after 20 s at most, and a busy machine takes its time for the rest.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
-let compiled: Compiled;
-let test: TestDb;
-let folder: Awaited<ReturnType<typeof temporaryFolder>>;
-let api: Api;
+let service: Installation;
 let workers: Process[] = [];
-let others: Process[] = [];
-
 beforeAll(async () => {
-  [compiled, test, folder] = await Promise.all([
-    compile(["api/main.ts", "workers/main.ts", "workers/scheduler.ts"]),
-    openTestDb(),
-    temporaryFolder(),
-  ]);
-  await seed();
-  const env = {
-    DATABASE_URL: test.url,
-    DATA_DIR: folder.path,
-    CONFIG_DIR: folder.path,
-    API_KEY,
-    HOST: "127.0.0.1",
-    PORT: "0",
-  };
-  const server = start(compiled, "api/main.js", env);
-  others = [server, start(compiled, "workers/scheduler.js", env)];
-  workers = [1, 2].map(() => start(compiled, "workers/main.js", env));
-  await Promise.all([...others, ...workers].map(({ ready }) => ready));
-  api = apiOf({ url: (await server.ready).url, apiKey: API_KEY });
+  service = await startInstallation({ queues: "postgres", processes: ["api", "scheduler"] });
+  await service.seedMessages(ROWS);
+  workers = await Promise.all([1, 2].map(() => service.add("worker")));
 });
-afterAll(async () => {
-  await stopAll([...workers, ...others]);
-  await test?.close();
-  await folder?.remove();
-  await compiled?.remove();
-});
-
-const ALONE = process.env.TEST_FULL === "1";
-
-async function seed(): Promise<void> {
-  await ensureAccounts(test.db, ["acme"]);
-  await test.pool.query(
-    `insert into messages (account_id, message_id, anchor_at, sent_at, delivered_at, updated_at, direction, channel_id,
-                           contact_id, content_kind, template)
-     select 'acme', 'm-' || n, at, at, at + interval '3 s', at, 'outbound', 'shop-' || n % 3, '1555' || n % 5000,
-            'template', 'offer, "' || n % 7 || '"'
-     from (select n, '2026-01-01'::timestamptz + n * interval '1 s' as at from generate_series(1, $1::integer) n) times`,
-    [ROWS],
-  );
-  await test.pool.query("analyze messages");
-}
-
-const order = () =>
-  api.json<Run>("POST", "/analytics/reports", {
-    account_id: "acme",
-    template: "message-log",
-    format: "csv",
-    from: "2026-01-01T00:00:00Z",
-    to: "2026-02-01T00:00:00Z",
-  });
+afterAll(() => service?.stop());
 
 /** The worker that holds the run, once it is well into it. */
 async function busyWorker(id: string): Promise<Process> {
   return until("a worker is at work", async () => {
-    const { rows } = await test.pool.query(
+    const { rows } = await service.test.pool.query(
       `select worker, progress_rows > progress_total_rows * 0.05 as busy from runs where run_id = $1 and status = 'running'`,
       [id],
     );
@@ -93,10 +30,11 @@ async function busyWorker(id: string): Promise<Process> {
 }
 
 it("a report survives the death of its worker: late by seconds, byte for byte the same", async () => {
-  const undisturbed = await api.finished((await order()).id);
+  const { api, test } = service;
+  const undisturbed = await api.finished((await service.orderLog()).id);
   expect(undisturbed).toMatchObject({ attempt: 1, artifact: { rows: ROWS } });
 
-  const { id } = await order();
+  const { id } = await service.orderLog();
   const victim = await busyWorker(id);
   const killedAt = performance.now();
   victim.child.kill("SIGKILL");
@@ -129,7 +67,5 @@ it("a report survives the death of its worker: late by seconds, byte for byte th
     id,
   ]);
   expect(rows[0].key).toBe(`${id}/2`);
-  expect(
-    (await readdir(join(folder.path, "artifacts", id))).filter((name) => !name.endsWith(".part")),
-  ).toEqual(["2"]);
+  expect((await service.filesOf(id)).filter((name) => !name.endsWith(".part"))).toEqual(["2"]);
 });

@@ -7,23 +7,62 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 export const hasRedis = spawnSync("redis-server", ["--version"]).status === 0;
+if (!hasRedis) console.warn("redis-server is not installed: what needs Redis is skipped");
 
-/** A Redis of its own on a free port, with nothing on disk. */
-export async function startRedis(): Promise<{ url: string; stop(): Promise<void> }> {
+/** The queue stores that this machine can test. */
+export const queueStores: readonly ("postgres" | "redis")[] = [
+  "postgres",
+  ...(hasRedis ? (["redis"] as const) : []),
+];
+
+export interface TestRedis {
+  url: string;
+  /** Ends the server as a crash would; what it has on disk stays. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port and folder. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/**
+ * A Redis of its own on a free port. Nothing of it is on disk unless `settings` say so: names and values as in
+ * `redis.conf`, for example `{ appendonly: "yes" }`.
+ */
+export async function startRedis(settings: Record<string, string> = {}): Promise<TestRedis> {
   const folder = await mkdtemp(join(tmpdir(), "redis-test-"));
   const port = await freePort();
-  const server = spawn(
-    "redis-server",
-    ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder],
-    { stdio: ["ignore", "pipe", "ignore"] },
-  );
-  await untilReady(server);
+  const options = {
+    port: String(port),
+    bind: "127.0.0.1",
+    save: "",
+    appendonly: "no",
+    dir: folder,
+    ...settings,
+  };
+  const run = async () => {
+    const server = spawn(
+      "redis-server",
+      Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]),
+      { stdio: ["ignore", "pipe", "ignore"] },
+    );
+    await untilReady(server);
+    return server;
+  };
+  let server = await run();
+  const kill = async () => {
+    if (server.exitCode !== null || server.signalCode !== null) return;
+    const exited = once(server, "exit");
+    server.kill("SIGKILL");
+    await exited;
+  };
   return {
     url: `redis://127.0.0.1:${port}`,
+    kill,
+    async restart() {
+      server = await run();
+    },
     async stop() {
-      const exited = once(server, "exit");
-      server.kill("SIGKILL");
-      await exited;
+      await kill();
       await rm(folder, { recursive: true, force: true });
     },
   };

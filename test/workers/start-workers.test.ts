@@ -9,7 +9,7 @@ import { openStore } from "../../src/jobs/queue.js";
 import { startWorkers } from "../../src/workers/start-workers.js";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { silentLog } from "../support/postgres.js";
-import { hasRedis, startRedis } from "../support/redis.js";
+import { queueStores, startRedis } from "../support/redis.js";
 
 interface Payload {
   id: string;
@@ -37,9 +37,7 @@ function gate<T = void>() {
   return { open, opened };
 }
 
-if (!hasRedis) console.warn("redis-server is not installed: workers are tested on the Postgres queues only");
-
-describe.each(["postgres", ...(hasRedis ? ["redis"] : [])])("workers with their queues in %s", (backend) => {
+describe.each(queueStores)("workers with their queues in %s", (backend) => {
   let app: TestApp;
   let redis: Awaited<ReturnType<typeof startRedis>> | undefined;
   beforeAll(async () => {
