@@ -42,6 +42,9 @@ export interface Queues {
 /** An add that takes longer than this is refused, so that a request never hangs on a queue that is away. */
 const ENQUEUE_TIMEOUT_MS = 3_000;
 
+/** Payloads hold ids and ranges; a larger one is a mistake of ours. */
+const MAX_PAYLOAD_BYTES = 16_384;
+
 /** The schema of the queues when they live in Postgres. */
 const QUEUE_SCHEMA = "bullmq";
 
@@ -66,6 +69,9 @@ export function createQueues(options: {
   return {
     async enqueue(job, payload, call) {
       const data = job.payload.parse(payload) as object;
+      // Not left to BullMQ, whose refusal would look like a queue that is away.
+      if (Buffer.byteLength(JSON.stringify(data)) > MAX_PAYLOAD_BYTES)
+        throw new RangeError(`the payload of ${job.kind} is larger than ${MAX_PAYLOAD_BYTES} bytes`);
       const added = queues.get(job.queue)!.add(job.kind, data, jobOptions(job, payload, call));
       await withTimeout(added, ENQUEUE_TIMEOUT_MS);
     },
@@ -103,7 +109,6 @@ function jobOptions<Payload>(
     backoff: { type: job.backoff.type, delay: job.backoff.delayMs, jitter: 0.3 },
     removeOnComplete: { age: 3_600, count: 1_000 },
     removeOnFail: { age: 14 * 24 * 3_600, count: 5_000 },
-    sizeLimit: 16_384,
     ...(call?.id === undefined ? {} : { jobId: call.id }),
     ...(call?.delayMs === undefined ? {} : { delay: call.delayMs }),
     ...(key === undefined ? {} : { deduplication: { id: `${job.kind}/${key}`, keepLastIfActive: true } }),
