@@ -130,14 +130,9 @@ export async function startRedis(dataDir) {
 export const isInstalled = (program) => spawnSync(program, ["--version"]).status === 0;
 
 /** A call that must succeed; the answer's JSON. */
-export async function callJson({ url, apiKey }, method, path, body) {
-  const response = await fetch(new URL(path, url), {
-    method,
-    headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
-  return response.json();
+export async function callJson(service, method, path, body, agent) {
+  const bytes = body === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(body));
+  return send(service, { method, path, agent }, bytes, "application/json");
 }
 
 async function startProcess(file, dataDir, settings, nodeOptions = []) {
@@ -183,10 +178,14 @@ async function startProcess(file, dataDir, settings, nodeOptions = []) {
   }
 }
 
-/** Posts bytes that are ready and returns the parsed answer. Cheap, to leave the machine to the service. */
-export async function post({ url, apiKey }, body, contentType, agent) {
-  const sent = request(new URL("/analytics/events", url), {
-    method: "POST",
+/** Posts bytes that are ready and returns the parsed answer. */
+export const post = (service, body, contentType, agent) =>
+  send(service, { method: "POST", path: "/analytics/events", agent }, body, contentType);
+
+/** One request, at little cost, to leave the machine to the service. */
+async function send({ url, apiKey }, { method, path, agent }, body, contentType) {
+  const sent = request(new URL(path, url), {
+    method,
     agent,
     headers: {
       authorization: `Bearer ${apiKey}`,
@@ -198,6 +197,6 @@ export async function post({ url, apiKey }, body, contentType, agent) {
   const [response] = await once(sent, "response");
   const chunks = await response.toArray();
   const text = Buffer.concat(chunks).toString();
-  if (response.statusCode !== 200) throw new Error(`POST /analytics/events: ${response.statusCode} ${text}`);
+  if (response.statusCode >= 300) throw new Error(`${method} ${path}: ${response.statusCode} ${text}`);
   return JSON.parse(text);
 }
