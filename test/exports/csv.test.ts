@@ -3,7 +3,7 @@ import { buffer } from "node:stream/consumers";
 import fc from "fast-check";
 import papaparse from "papaparse";
 import { describe, expect, test } from "vitest";
-import { crlfRows, csvHeader, csvLine } from "../../src/exports/csv.js";
+import { crlfRows, csvHead, csvLine } from "../../src/exports/csv.js";
 import { chunked } from "./chunked.js";
 import { dangerous, harmless } from "./injection-corpus.js";
 
@@ -50,7 +50,7 @@ describe("csvLine", () => {
     fc.assert(
       fc.property(table, (rows) => {
         // A header first, as in a real file: parsers take a U+FEFF at the very start for a byte order mark.
-        const [, ...parsed] = parse(csvHeader([{ name: "h" }]) + rows.map((row) => line(...row)).join(""));
+        const [, ...parsed] = parse(csvHead([{ name: "h" }]) + rows.map((row) => line(...row)).join(""));
         expect(
           parsed.map((row, y) => row.map((cell, x) => (cell === `'${rows[y]![x]}` ? cell.slice(1) : cell))),
         ).toEqual(rows);
@@ -60,8 +60,8 @@ describe("csvLine", () => {
   });
 });
 
-test("csvHeader quotes names as RFC 4180 asks", () => {
-  expect(csvHeader([{ name: "account_id" }, { name: 'a "b", c' }])).toBe('account_id,"a ""b"", c"\r\n');
+test("csvHead quotes names as RFC 4180 asks", () => {
+  expect(csvHead([{ name: "account_id" }, { name: 'a "b", c' }])).toBe('account_id,"a ""b"", c"\r\n');
 });
 
 describe("crlfRows", () => {
