@@ -161,6 +161,8 @@ describe("XLSX", () => {
     expect(book.SheetNames).toEqual(["messages"]);
     expect(book.Props).toMatchObject({ Title: "message-log", Comments: expect.stringContaining(ZONE) });
     const sheet = book.Sheets.messages!;
+    const xml = readZip(bytes).find(({ name }) => name.endsWith("sheet1.xml"))!.text;
+    expect(xml).toMatch(/<pane [^>]*ySplit="1" topLeftCell="A2" [^>]*state="frozen"/);
     expect(sheet["!autofilter"]).toEqual({ ref: `A1:T${corpus.length + 1}` });
     const cell = (row: number, column: number) =>
       sheet[xlsx.utils.encode_cell({ r: row, c: column })] as xlsx.CellObject | undefined;
