@@ -51,8 +51,15 @@ const FILTER_BUTTON_WIDTH = 3;
 type WorkbookWriter = InstanceType<typeof excelStream.xlsx.WorkbookWriter>;
 type WorksheetWriter = ReturnType<WorkbookWriter["addWorksheet"]>;
 
+interface DefinedName {
+  name: string;
+  ranges: string[];
+  localSheetId: number;
+}
+
 /** What we need of exceljs 4.4 and archiver 5 beyond their types; `xlsx.test.ts` fails when they change. */
 interface WorkbookInternals {
+  _definedNames: { model: DefinedName[] };
   zip: NodeJS.EventEmitter & {
     _module: { engine: { entry(source: unknown, data: object, done: unknown): unknown } };
   };
@@ -93,16 +100,18 @@ async function fill(output: PassThrough, options: XlsxOptions, closed: AbortSign
   stampEntries(zip, options.createdAt);
 
   const timeZone = options.timeZone ?? "UTC";
-  const layout = {
+  const layout: Layout = {
     nameSheet: sheetNames(),
     timeZone,
     wallTime: wallTimes(timeZone),
     maxRows: options.maxSheetRows ?? EXCEL_MAX_ROWS,
+    filters: [],
   };
   for (const sheet of options.sheets) {
     await writeSheet(workbook, sheet, layout, closed);
     if (closed.aborted) return;
   }
+  (workbook as unknown as WorkbookInternals)._definedNames = { model: layout.filters };
   await workbook.commit();
 }
 
@@ -118,6 +127,8 @@ interface Layout {
   timeZone: string;
   wallTime: (time: Date) => Date;
   maxRows: number;
+  /** Of every page so far. */
+  filters: DefinedName[];
 }
 
 async function writeSheet(
@@ -131,7 +142,7 @@ async function writeSheet(
   let used = 1;
   for await (const row of sheet.rows) {
     if (used === layout.maxRows) {
-      endPage(page, sheet, used);
+      endPage(page, sheet, used, layout);
       page = addPage(workbook, sheet, layout);
       used = 1;
     }
@@ -145,12 +156,18 @@ async function writeSheet(
     await drained(page, closed);
     if (closed.aborted) return;
   }
-  endPage(page, sheet, used);
+  endPage(page, sheet, used, layout);
 }
 
-/** Every column gets its filter button. */
-function endPage(page: WorksheetWriter, sheet: XlsxSheet, rows: number): void {
-  page.autoFilter = { from: { row: 1, column: 1 }, to: { row: rows, column: sheet.columns.length } };
+/** Every column gets its filter button: Excel looks for it in the sheet, LibreOffice among the names. */
+function endPage(page: WorksheetWriter, { columns }: XlsxSheet, rows: number, { filters }: Layout): void {
+  page.autoFilter = { from: { row: 1, column: 1 }, to: { row: rows, column: columns.length } };
+  const range = `$A$1:$${page.getColumn(columns.length).letter}$${rows}`;
+  filters.push({
+    name: "_xlnm._FilterDatabase",
+    ranges: [`'${page.name.replaceAll("'", "''")}'!${range}`],
+    localSheetId: filters.length,
+  });
   page.commit();
 }
 
