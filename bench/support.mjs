@@ -1,4 +1,4 @@
-import { fork } from "node:child_process";
+import { fork, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { request } from "node:http";
@@ -9,6 +9,7 @@ import { environmentWithoutSettings } from "../dist/config.js";
 import { startEmbeddedPostgres } from "../dist/embedded/postgres.js";
 import { createLog } from "../dist/log.js";
 import { migrate } from "../dist/migrate.js";
+import { choosePort } from "../dist/supervisor/port.js";
 import { apiNodeOptions } from "../dist/supervisor/supervise.js";
 
 export const ROUNDS = 5;
@@ -65,33 +66,82 @@ export async function timed(work) {
   return (performance.now() - start) / 1000;
 }
 
-/** An embedded server with default settings and the API process alone, so that nothing folds meanwhile. */
-export async function startApiOnly(dataDir) {
+/** A migrated embedded server with default settings, for processes to be started on. */
+export async function startDatabase(dataDir) {
   const log = createLog({ level: "warn", process: "bench" });
   const postgres = await startEmbeddedPostgres({ dataDir, log });
-  const stopPostgres = undoable(postgres.stop);
+  const stop = undoable(postgres.stop);
   try {
     await migrate(postgres.url, log);
-    const api = await startProcess("api/main.js", dataDir, { DATABASE_URL: postgres.url }, apiNodeOptions);
-    return {
-      ...api,
-      databaseUrl: postgres.url,
-      async stop() {
-        await api.stop();
-        await stopPostgres();
-      },
-    };
+    return { url: postgres.url, stop };
   } catch (error) {
-    await stopPostgres();
+    await stop();
     throw error;
   }
 }
 
+/** The API process alone on a database of its own, so that nothing folds meanwhile. */
+export async function startApiOnly(dataDir) {
+  const database = await startDatabase(dataDir);
+  try {
+    const api = await startApi(dataDir, { DATABASE_URL: database.url });
+    return {
+      ...api,
+      databaseUrl: database.url,
+      async stop() {
+        await api.stop();
+        await database.stop();
+      },
+    };
+  } catch (error) {
+    await database.stop();
+    throw error;
+  }
+}
+
+export const startApi = (dataDir, settings) => startProcess("api/main.js", dataDir, settings, apiNodeOptions);
+export const startWorker = (dataDir, settings) => startProcess("workers/main.js", dataDir, settings);
+export const startScheduler = (dataDir, settings) => startProcess("workers/scheduler.js", dataDir, settings);
+
 /** The whole service as `npm start` runs it. */
-export const startService = (dataDir) => startProcess("start.js", dataDir, {});
+export const startService = (dataDir, settings = {}) => startProcess("start.js", dataDir, settings);
+
+/** A Redis of its own as we recommend it: append-only file, no eviction. Undefined when there is no redis-server here. */
+export async function startRedis(dataDir) {
+  if (!isInstalled("redis-server")) return undefined;
+  const port = await choosePort("127.0.0.1", 0);
+  const settings = {
+    port,
+    bind: "127.0.0.1",
+    dir: dataDir,
+    appendonly: "yes",
+    "maxmemory-policy": "noeviction",
+  };
+  const options = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  const server = spawn("redis-server", options, { stdio: "ignore" });
+  const ended = once(server, "exit");
+  const stop = undoable(async () => {
+    server.kill("SIGTERM");
+    await ended;
+  });
+  return { url: `redis://127.0.0.1:${port}`, stop };
+}
+
+export const isInstalled = (program) => spawnSync(program, ["--version"]).status === 0;
+
+/** A call that must succeed; the answer's JSON. */
+export async function callJson({ url, apiKey }, method, path, body) {
+  const response = await fetch(new URL(path, url), {
+    method,
+    headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+  return response.json();
+}
 
 async function startProcess(file, dataDir, settings, nodeOptions = []) {
-  const log = await open(join(dataDir, "service.log"), "w");
+  const log = await open(join(dataDir, "service.log"), "a");
   const child = fork(fileURLToPath(new URL(`../dist/${file}`, import.meta.url)), [], {
     execArgv: [...nodeOptions],
     cwd: fileURLToPath(new URL("..", import.meta.url)),
@@ -122,7 +172,8 @@ async function startProcess(file, dataDir, settings, nodeOptions = []) {
     throw new Error(`${file} was not ready in time`);
   });
   try {
-    return { url: await Promise.race([ready, failed, late]), apiKey: API_KEY, pid: child.pid, stop };
+    const url = await Promise.race([ready, failed, late]);
+    return { url, apiKey: API_KEY, pid: child.pid, kill: (signal) => child.kill(signal), stop };
   } catch (error) {
     if (child.exitCode === null) await stop();
     throw error;
