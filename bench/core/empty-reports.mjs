@@ -1,5 +1,7 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { Agent } from "node:http";
-import { Worker } from "bullmq";
+import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { openStore } from "../../dist/jobs/queue.js";
 import { createLog } from "../../dist/log.js";
@@ -17,6 +19,8 @@ import {
 
 const ACCOUNT = "empty";
 const REPORTS = 1_000;
+/** Both sides get to know their code before they are measured. */
+const WARM_UP = 500;
 const NO_OPS = { postgres: 3_000, redis: 20_000 };
 const CLIENTS = 16;
 const CONCURRENCY = 32;
@@ -25,7 +29,7 @@ const BARS = { postgres: 0.15, redis: 0.03 };
 
 /**
  * Reports over no rows, from the POST to `succeeded` with a checked file, against jobs that do nothing on the same
- * queues: what durability, fencing, a file and HTTP cost.
+ * queues, from their add to their end: what durability, fencing, a file and HTTP cost.
  */
 export async function run(dataDir) {
   const database = await startDatabase(dataDir);
@@ -74,8 +78,7 @@ export async function run(dataDir) {
     const api = await startApi(dataDir, env);
     try {
       await control.query("delete from runs");
-      await order(api, CLIENTS);
-      await allDone(control, CLIENTS);
+      await Promise.all([order(api, WARM_UP), allDone(control, WARM_UP)]);
       await control.query("delete from runs");
       return REPORTS / (await timed(() => Promise.all([order(api, REPORTS), allDone(control, REPORTS)])));
     } finally {
@@ -114,37 +117,31 @@ async function allDone(control, count) {
   }
 }
 
-/** Jobs a second that one worker works off when all of them wait already. */
+/** Jobs a second from their add to their end, with one worker process and as many clients as the reports have. */
 async function noOpRate(store, count, round) {
-  const log = createLog({ level: "error", process: "bench" });
-  const connection = openStore(store, "bench", log, "worker");
+  const opened = openStore(store, "bench", createLog({ level: "error", process: "bench" }), "producer");
   const name = `no-op-${round}`;
-  const queue = connection.queue(name);
-  const { connection: opened, backend } = connection.workerArguments;
-  let worker;
+  const queue = opened.queue(name);
+  const parameters = JSON.stringify({ store, queue: name, concurrency: CONCURRENCY });
+  const worker = fork(fileURLToPath(new URL("./no-op-worker.mjs", import.meta.url)), [parameters]);
   try {
-    const batch = Array.from({ length: 500 }, () => ({
-      name: "no-op",
-      data: {},
-      opts: { removeOnComplete: true },
-    }));
-    for (let added = 0; added < count; added += batch.length) await queue.addBulk(batch);
-    let done = 0;
-    return (
-      count /
-      (await timed(
-        () =>
-          new Promise((resolve) => {
-            const settings = { connection: opened, concurrency: CONCURRENCY };
-            const work = async () => {};
-            worker = backend ? new Worker(name, work, settings, backend) : new Worker(name, work, settings);
-            worker.on("completed", () => ++done === count && resolve());
-          }),
-      ))
-    );
+    await once(worker, "message");
+    let added = 0;
+    const client = async (jobs) => {
+      while (added++ < jobs) await queue.add("no-op", {}, { removeOnComplete: true });
+    };
+    const all = async (jobs) => {
+      const ended = once(worker, "message");
+      worker.send(jobs);
+      added = 0;
+      await Promise.all(Array.from({ length: CLIENTS }, () => client(jobs)));
+      await ended;
+    };
+    await all(WARM_UP);
+    return count / (await timed(() => all(count)));
   } finally {
-    await worker?.close();
+    worker.disconnect();
     await queue.close();
-    await connection.close();
+    await opened.close();
   }
 }
