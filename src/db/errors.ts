@@ -11,6 +11,9 @@ const NETWORK_CODES: ReadonlySet<string> = new Set([
   "ENOTFOUND",
   "EAI_AGAIN",
   "ENOENT",
+  // Too many open files: there is no descriptor left for a connection.
+  "EMFILE",
+  "ENFILE",
 ]);
 
 /** 57P01-57P03: the server is shutting down, crashed or starting; 25006: it became a replica. */
