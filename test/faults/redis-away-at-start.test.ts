@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { type Installation, startInstallation } from "../e2e/installation.js";
+import { API_KEY, type Installation, startInstallation } from "../e2e/installation.js";
 import { type Api, apiOf, type Run, until } from "../e2e/support.js";
 import { hasRedis } from "../support/redis.js";
 
-const API_KEY = "redis-away-at-start-key";
 const ROWS = 10;
 const ACCEPTED_WITHIN_MS = 2_000;
 const HEALED_WITHIN_MS = 30_000;
@@ -13,7 +12,7 @@ vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 let service: Installation;
 beforeAll(async () => {
   if (!hasRedis) return;
-  service = await startInstallation({ queues: "redis", processes: [], env: { API_KEY } });
+  service = await startInstallation({ queues: "redis", processes: [] });
   await service.seedMessages(ROWS);
   await service.redis.kill();
 });
