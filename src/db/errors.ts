@@ -52,6 +52,10 @@ export function databaseUnavailable(error: unknown): Unavailable | undefined {
   return undefined;
 }
 
+/** Whether the database could not be reached or went away: nothing is wrong with the work itself. */
+export const isDatabaseAway = (error: unknown): boolean =>
+  databaseUnavailable(error)?.code === "database_unavailable";
+
 function isAway(code: unknown, message: string): boolean {
   if (typeof code !== "string") return DRIVER_MESSAGES.some((known) => message.startsWith(known));
   return NETWORK_CODES.has(code) || AWAY_STATES.has(code) || /^(08|53)[0-9A-Z]{3}$/.test(code);
