@@ -72,8 +72,9 @@ export function createQueues(options: {
   return {
     async enqueue(job, payload, call) {
       const data = job.payload.parse(payload) as object;
-      const added = queues.get(job.queue)!.add(job.kind, data, jobOptions(job, payload, call));
-      await withTimeout(added, ENQUEUE_TIMEOUT_MS);
+      const add = () => queues.get(job.queue)!.add(job.kind, data, jobOptions(job, payload, call));
+      // Once more: the first may have met a connection that had just ended. A job too many would do no harm.
+      await withTimeout(add().catch(add), ENQUEUE_TIMEOUT_MS);
     },
     async stateOf(queue, id) {
       const state = await queues.get(queue)!.getJobState(id);

@@ -105,6 +105,10 @@ describe.each(queueStores)("with the queues in %s", (queues) => {
     if (queues === "postgres") expect(ended).toBeGreaterThan(0);
     const accepted = await order();
     expect(accepted.status).toBe(202);
+    const { rows } = await app.context.pool.query("select enqueued_at from runs where run_id = $1", [
+      accepted.json.id,
+    ]);
+    expect(rows[0].enqueued_at).not.toBeNull();
     const ms = await finished(accepted.json.id);
     console.info(
       `${queues}: ${ended} queue connections ended, picked up and done after ${Math.round(ms)} ms`,
