@@ -13,6 +13,8 @@ import { runJobs } from "./run-jobs.js";
 
 /** Older than any heartbeat or enqueue in flight; the queue itself recovers a dead worker's job sooner. */
 const IDLE_MS = 20_000;
+/** A run without any enqueue: its API could not reach the queue, or died. Longer than an enqueue may take. */
+const UNASKED_MS = 2_000;
 const RUNS_PER_SWEEP = 1_000;
 
 /**
@@ -30,7 +32,11 @@ export const sweepRuns = defineJob({
   schedule: { cron: "*/10 * * * * *", payload: {} },
   async run(_payload, context) {
     const counts = { left: 0, enqueued: 0, failed: 0, cancelled: 0 };
-    for (const run of await idleRuns(context.db, IDLE_MS, RUNS_PER_SWEEP)) {
+    for (const run of await idleRuns(
+      context.db,
+      { idleMs: IDLE_MS, unaskedMs: UNASKED_MS },
+      RUNS_PER_SWEEP,
+    )) {
       context.signal.throwIfAborted();
       counts[await settle(run, context)]++;
     }

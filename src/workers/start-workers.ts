@@ -9,12 +9,15 @@ import { type AnyJob, queueNames } from "../jobs/define-job.js";
 import { jobs } from "../jobs/index.js";
 import { Interrupted } from "../jobs/interrupted.js";
 import { openStore, queueKey } from "../jobs/queue.js";
+import { seldomWarnings } from "../log.js";
 import { type JobEnd, type JobServices, runJob } from "./run-job.js";
 
 /** A job that ends its worker's process again and again is given up after so many starts. */
 const MAX_STARTS = 8;
 /** Deaths of a worker that a job survives: a rolling restart may hit the same job more than once. */
 const MAX_STALLS = 4;
+/** A COPY that brings nothing for so long has lost its server. */
+const COPY_SILENCE_MS = 15 * 60_000;
 /** How long a drained job has to let go after it was told to. */
 const HAND_BACK_MS = 5_000;
 
@@ -34,9 +37,16 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
   const { config, log } = context;
   const byKind = indexByKind(options.definitions ?? jobs);
   const store = openStore(queueStore(config, context.databaseUrl), "worker", log, "worker");
+  const warn = seldomWarnings();
   const copyPool = createPool(
-    { url: context.databaseUrl, name: "worker copy", size: copyPoolSize(config), statementTimeoutMs: 0 },
-    (error) => log.warn("copy connection lost", { error }),
+    {
+      url: context.databaseUrl,
+      name: "worker copy",
+      size: copyPoolSize(config),
+      statementTimeoutMs: 0,
+      silenceTimeoutMs: COPY_SILENCE_MS,
+    },
+    (error) => warn(log, "copy connection lost", { error }),
   );
   const shutdown = new AbortController();
   const services: JobServices = {
@@ -71,7 +81,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
     const worker = (backend
       ? new Worker(key, process, settings, backend)
       : new Worker(key, process, settings)) as unknown as Worker;
-    worker.on("error", (error) => log.warn("worker error", { queue: name, error }));
+    worker.on("error", (error) => warn(log, "worker error", { queue: name, error }));
     worker.on("stalled", (job) => log.warn("job stalled: its worker went away", { queue: name, job }));
     worker.on("failed", (job, error) => {
       if (job) void giveUpIfFinal(byKind, job, error, services);

@@ -9,7 +9,7 @@ import { type Api, apiOf, type Process, type Run, start, stopAll, temporaryFolde
 
 /** The account that `seedMessages` fills and `orderLog` reports on. */
 export const ACCOUNT = "acme";
-const API_KEY = "installation-test-key";
+export const API_KEY = "installation-test-key";
 
 type Program = "api" | "worker" | "scheduler";
 const files: Record<Program, string> = {
@@ -24,6 +24,8 @@ export interface InstallationOptions {
   redis?: Record<string, string>;
   /** What is started at once: one API, one scheduler and one worker unless said otherwise. */
   processes?: readonly Program[];
+  /** Its database, instead of one in the suite's server; closed with the installation. */
+  database?: TestDb;
   /** For every process. */
   env?: Record<string, string>;
 }
@@ -54,7 +56,7 @@ export interface Installation {
 export async function startInstallation(options: InstallationOptions): Promise<Installation> {
   const [compiled, test, folder] = await Promise.all([
     compile(["api/main.ts", "workers/main.ts", "workers/scheduler.ts"]),
-    openTestDb(),
+    options.database ?? openTestDb(),
     temporaryFolder(),
   ]);
   const redis = options.queues === "redis" ? await startRedis(options.redis) : undefined;

@@ -69,6 +69,16 @@ describe("the sweep of runs", () => {
     });
   });
 
+  it("does not wait for a run that was never enqueued", async () => {
+    const never = await test.insertRun("report", "shop", {});
+    const enqueued = await test.insertRun("report", "shop", {});
+    await test.pool.query("update runs set created_at = now() - interval '3 seconds'");
+    await test.pool.query("update runs set enqueued_at = now() - interval '3 seconds' where run_id = $1", [
+      enqueued.runId,
+    ]);
+    expect((await sweep()).enqueued.map(({ payload }) => (payload as RunKey).runId)).toEqual([never.runId]);
+  });
+
   it("leaves alone what the queue still has", async () => {
     const keys = [await idleRun(), await idleRun(), await idleRun()];
     const states = ["waiting", "active", "delayed"] as const;

@@ -25,11 +25,12 @@ export function diagnosticsRoutes(context: Context): Route[] {
       access: ["operator"],
       async handler(request, response) {
         requireAllAccounts(request.identity);
-        const [postgres, difference, counts, openRuns] = await Promise.all([
+        const [postgres, difference, counts, openRuns, queueHealth] = await Promise.all([
           part(serverVersion(db)),
           part(schemaDifference(db)),
           part(queues.counts()),
           part(countOpenRuns(db)),
+          part(queues.ping().then(() => "ok")),
         ]);
         response.json({
           versions: { service: serviceVersion(), node: process.versions.node, postgres },
@@ -46,6 +47,7 @@ export function diagnosticsRoutes(context: Context): Route[] {
             ? { in_step: difference.length === 0, difference }
             : { in_step: null, ...difference },
           queue_store: config.redis.url ? "redis" : "postgres",
+          queue_health: queueHealth,
           queues: counts,
           open_runs: openRuns,
         });

@@ -15,6 +15,7 @@ import {
   exportFormats,
 } from "../../jobs/run-requests.js";
 import { pickColumns, streamMessages } from "../../jobs/write-messages.js";
+import { seldomWarnings } from "../../log.js";
 import { filterParameters, filtersOf } from "../filters.js";
 import { accountNotFound, requireAccount } from "../identity.js";
 import { readQuery } from "../input.js";
@@ -23,6 +24,8 @@ import { accountIdText } from "./accounts.js";
 
 /** Streams of one process at a time; each holds a database connection for as long as its reader takes. */
 const MAX_STREAMS = 8;
+/** A stream that stands still for so long, because of its reader or of the database, gives its connection back. */
+const SILENCE_TIMEOUT_MS = 15 * 60_000;
 
 const csvNames = ["delimiter", "bom", "null", "header", "formula_guard"] as const;
 const flag = z
@@ -73,9 +76,17 @@ function csvOf(query: Query): CsvRequest | undefined {
 /** `GET /analytics/export`: the rows themselves, straight from COPY, without a run or a file in between. */
 export function streamExportRoutes(context: Context): Route[] {
   const { db, log } = context;
+  const warn = seldomWarnings();
   const pool = createPool(
-    { url: context.databaseUrl, name: "api export", size: MAX_STREAMS + 1, statementTimeoutMs: 0 },
-    (error) => log.warn("export connection lost", { error }),
+    {
+      url: context.databaseUrl,
+      name: "api export",
+      size: MAX_STREAMS + 1,
+      acquireTimeoutMs: 2_000,
+      statementTimeoutMs: 0,
+      silenceTimeoutMs: SILENCE_TIMEOUT_MS,
+    },
+    (error) => warn(log, "export connection lost", { error }),
   );
   let ended: Promise<void> | undefined;
   context.beforeClose.push(() => (ended ??= pool.end()));

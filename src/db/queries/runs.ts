@@ -268,16 +268,22 @@ export async function restartRun(db: Db, accountId: string, runId: string): Prom
 }
 
 /**
- * Open runs that nobody seems to work on: queued for longer than `idleMs`, or running without a heartbeat for as long.
- * The sweep asks the queue about each of them.
+ * Open runs that nobody seems to work on: queued for longer than `idleMs`, running without a heartbeat for as long, or
+ * never enqueued since `unaskedMs`. The sweep asks the queue about each of them.
  */
-export async function idleRuns(db: Db, idleMs: number, limit: number): Promise<Run[]> {
+export async function idleRuns(
+  db: Db,
+  { idleMs, unaskedMs }: { idleMs: number; unaskedMs: number },
+  limit: number,
+): Promise<Run[]> {
   return db
     .selectFrom("runs")
     .selectAll()
     .where("status", "in", ["queued", "running"])
     .where(
-      sql<boolean>`coalesce(heartbeat_at, enqueued_at, created_at) < now() - ${idleMs} * interval '1 millisecond'`,
+      sql<boolean>`case when coalesce(heartbeat_at, enqueued_at) is null
+                        then created_at < now() - ${unaskedMs} * interval '1 millisecond'
+                        else coalesce(heartbeat_at, enqueued_at) < now() - ${idleMs} * interval '1 millisecond' end`,
     )
     .orderBy("created_at")
     .limit(limit)

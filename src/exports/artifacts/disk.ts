@@ -74,11 +74,16 @@ type Source = Parameters<ArtifactStore["write"]>[1];
 async function replaceFile(path: string, source: Source, signal: AbortSignal | undefined): Promise<Measure> {
   const part = path + PART_SUFFIX;
   const measure = measured();
+  let writeError: unknown;
   try {
     signal?.throwIfAborted();
     const file = await create(part);
     try {
-      const save = (chunks: AsyncIterable<Buffer>) => writeFile(file, chunks);
+      const save = (chunks: AsyncIterable<Buffer>) =>
+        writeFile(file, chunks).catch((error: unknown) => {
+          writeError = error;
+          throw error;
+        });
       await untilAborted(pipeline(source, measure, save, signal ? { signal } : {}), signal);
       await file.sync();
     } finally {
@@ -90,8 +95,9 @@ async function replaceFile(path: string, source: Source, signal: AbortSignal | u
   } catch (error) {
     await rm(part, { force: true });
     if (source instanceof Readable) source.destroy();
-    // The pipeline reports an abort as its own AbortError; the caller wants to know why.
-    throw signal?.aborted ? signal.reason : error;
+    // The pipeline reports an abort, and a full disk too, as its own AbortError; the caller wants to know why.
+    if (signal?.aborted) throw signal.reason;
+    throw errorCode(error) === "ABORT_ERR" ? (writeError ?? error) : error;
   }
 }
 
