@@ -62,7 +62,7 @@ describe("an answer", () => {
     expect((await accounts(app, other)).status).toBe(200);
   });
 
-  it("counts health for the address, and events and signed webhooks not at all", async () => {
+  it("counts health for the address, and events not at all", async () => {
     await using app = await startTestApp({ env: await limitedTo("{ default: 1, burst: 1, health: 1 }") });
     const live = (forwarded: string) =>
       call(app.url, "GET", "/analytics/health/live", { headers: { "x-forwarded-for": forwarded } });
