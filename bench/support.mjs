@@ -144,6 +144,7 @@ async function startProcess(file, dataDir, settings, nodeOptions = []) {
     env: {
       ...environmentWithoutSettings(),
       DATA_DIR: dataDir,
+      CONFIG_DIR: fileURLToPath(new URL("config", import.meta.url)),
       HOST: "127.0.0.1",
       PORT: "0",
       LOG_LEVEL: "warn",

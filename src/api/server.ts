@@ -2,6 +2,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Context } from "../context.js";
 import { createApp } from "./app.js";
+import { limiterOf } from "./rate-limit/limiter.js";
 import type { Route } from "./route.js";
 
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -33,6 +34,7 @@ export async function startServer(
   const { http, shutdownGraceMs } = context.config;
   const draining = new AbortController();
   const app = createApp(context, routes, { draining: draining.signal });
+  await limiterOf(context).connect();
   const server = createServer(
     {
       headersTimeout: HEADERS_TIMEOUT_MS,

@@ -107,7 +107,7 @@ describe("a reader that leaves", () => {
     return response;
   }
 
-  it.each(["csv", "ndjson"])("stops the database within a second (%s)", async (format) => {
+  it.each(["csv", "ndjson"])("F20: stops the database within a second (%s)", async (format) => {
     await app.context.pool.query(`insert into accounts (account_id) values ('big') on conflict do nothing`);
     await app.context.pool.query(
       `insert into messages (account_id, message_id, anchor_at, contact_id, updated_at)

@@ -2,6 +2,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import { testConfigFolder } from "../support/app.js";
 import { compile } from "../support/compile.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { startRedis, type TestRedis } from "../support/redis.js";
@@ -64,7 +65,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     DATABASE_URL: test.url,
     ...(redis ? { REDIS_URL: redis.url } : {}),
     DATA_DIR: folder.path,
-    CONFIG_DIR: folder.path,
+    CONFIG_DIR: testConfigFolder,
     API_KEY,
     HOST: "127.0.0.1",
     PORT: "0",

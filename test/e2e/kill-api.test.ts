@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { foldBatch, type Position } from "../../src/db/fold/fold-account.js";
+import { testConfigFolder } from "../support/app.js";
 import { type Compiled, compile } from "../support/compile.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { type Process, type Ready, start, stopAll, temporaryFolder } from "./support.js";
@@ -33,7 +34,7 @@ const startApi = () =>
   start(compiled, "api/main.js", {
     DATABASE_URL: test.url,
     DATA_DIR: folder.path,
-    CONFIG_DIR: folder.path,
+    CONFIG_DIR: testConfigFolder,
     API_KEY,
     HOST: "127.0.0.1",
     PORT: "0",

@@ -46,6 +46,7 @@ export function diagnosticsRoutes(context: Context): Route[] {
           schema: Array.isArray(difference)
             ? { in_step: difference.length === 0, difference }
             : { in_step: null, ...difference },
+          rate_limit_store: config.redis.url ? "redis" : "memory",
           queue_store: config.redis.url ? "redis" : "postgres",
           queue_health: queueHealth,
           queues: counts,

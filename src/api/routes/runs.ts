@@ -63,6 +63,7 @@ function routesOf(context: Context, { kind, path, request: schema, readers }: Re
       method: "post",
       path,
       access: ["analyst"],
+      limit: "reports",
       async handler(request, response) {
         const body = (await readJsonBody(request, { maxBytes: MAX_BODY_BYTES })) as Record<string, unknown>;
         const asked = parseInput(schema, body);
@@ -131,6 +132,7 @@ function routesOf(context: Context, { kind, path, request: schema, readers }: Re
       method: "post",
       path: `${path}/:id/retry`,
       access: ["analyst"],
+      limit: "reports",
       async handler(request, response) {
         const run = await find(request);
         const again = await restartRun(db, run.account_id, run.run_id);

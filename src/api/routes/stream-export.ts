@@ -97,6 +97,7 @@ export function streamExportRoutes(context: Context): Route[] {
       method: "get",
       path: "/analytics/export",
       access: ["analyst"],
+      limit: "export",
       stream: true,
       async handler(request, response) {
         const query = readQuery(request, parameters);
