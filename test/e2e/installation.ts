@@ -8,7 +8,16 @@ import { sweepFiles } from "../../src/jobs/sweep-files.js";
 import { compile } from "../support/compile.js";
 import { openTestDb, silentLog, type TestDb } from "../support/postgres.js";
 import { startRedis, type TestRedis } from "../support/redis.js";
-import { type Api, apiOf, type Process, type Run, start, stopAll, temporaryFolder, until } from "./support.js";
+import {
+  type Api,
+  apiOf,
+  type Process,
+  type Run,
+  start,
+  stopAll,
+  temporaryFolder,
+  until,
+} from "./support.js";
 
 /** The account that `seedMessages` fills and `orderLog` reports on. */
 export const ACCOUNT = "acme";

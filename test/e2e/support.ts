@@ -40,9 +40,12 @@ export function start(compiled: Compiled, file: string, env: Record<string, stri
   return { child, pid: child.pid!, ready, ended, output: () => output };
 }
 
-/** Ends what is still running: asks first, so that a supervisor can take its children along. */
+/** Ends what is still running, or frozen: asks first, so that a supervisor can take its children along. */
 export async function stopAll(processes: readonly Process[]): Promise<void> {
-  for (const { child } of processes) child.kill("SIGTERM");
+  for (const { child } of processes) {
+    child.kill("SIGTERM");
+    child.kill("SIGCONT");
+  }
   await Promise.all(processes.map(({ ended }) => ended));
 }
 
