@@ -118,7 +118,7 @@ export async function giveUpRun(
   error: Error,
   { db, log }: Pick<JobContext, "db" | "log">,
 ): Promise<void> {
-  const poisoned = /stalled|started more than/i.test(error.message);
+  const poisoned = /stalled/i.test(error.message);
   const shown = poisoned
     ? { code: "poison", message: "The work ended its worker process several times and was given up." }
     : shownError(error);

@@ -12,9 +12,10 @@ import { openStore, queueKey } from "../jobs/queue.js";
 import { seldomWarnings } from "../log.js";
 import { type JobEnd, type JobServices, runJob } from "./run-job.js";
 
-/** A job that ends its worker's process again and again is given up after so many starts. */
-const MAX_STARTS = 8;
-/** Deaths of a worker that a job survives: a rolling restart may hit the same job more than once. */
+/**
+ * Deaths of a worker that a job survives: a crash or a lost machine may hit the same job more than once. The next one
+ * is taken for the job's own doing.
+ */
 const MAX_STALLS = 4;
 /** A COPY that brings nothing for so long has lost its server. */
 const COPY_SILENCE_MS = 15 * 60_000;
@@ -74,7 +75,6 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
       lockRenewTime: config.workers.lockMs / 3,
       stalledInterval: config.workers.stalledCheckMs,
       maxStalledCount: MAX_STALLS,
-      maxStartedAttempts: MAX_STARTS,
       drainDelay: 5,
     };
     const key = queueKey(context.installation.installationId, name);

@@ -61,7 +61,9 @@ export function createDiskStore(root: string): ArtifactStore {
     },
 
     async remove(key) {
-      await unlessMissing(unlink(pathOf(key)));
+      const path = pathOf(key);
+      await unlessMissing(unlink(path));
+      await removeEmptyFolder(dirname(path));
     },
 
     sweep: (isLive, olderThanMs, now) => sweep(base, isLive, now.getTime() - olderThanMs),
@@ -94,6 +96,7 @@ async function replaceFile(path: string, source: Source, signal: AbortSignal | u
     return measure.result();
   } catch (error) {
     await rm(part, { force: true });
+    await removeEmptyFolder(dirname(part));
     if (source instanceof Readable) source.destroy();
     // The pipeline reports an abort, and a full disk too, as its own AbortError; the caller wants to know why.
     if (signal?.aborted) throw signal.reason;
@@ -123,7 +126,7 @@ async function sweep(
   return removed;
 }
 
-/** Opens a part for writing. The sweep may remove the still empty folder in between, so one loss is made good. */
+/** Opens a part for writing. Others may remove the still empty folder in between, so one loss is made good. */
 async function create(part: string): Promise<FileHandle> {
   await mkdir(dirname(part), { recursive: true });
   const file = await unlessMissing(open(part, "w", 0o640));
