@@ -13,7 +13,7 @@ import { runJobs } from "./run-jobs.js";
 
 /** Older than any heartbeat or enqueue in flight; the queue itself recovers a dead worker's job sooner. */
 const IDLE_MS = 20_000;
-/** A run without any enqueue: its API could not reach the queue, or died. Longer than an enqueue may take. */
+/** A run that its API could not enqueue. Longer than another try may take. */
 const UNASKED_MS = 2_000;
 const RUNS_PER_SWEEP = 1_000;
 
@@ -63,6 +63,6 @@ async function settle(run: Run, context: JobContext): Promise<"left" | "enqueued
   // and a finished one would block the same id.
   if (state === "completed") await context.removeJob(job.queue, runJobId(key));
   await context.enqueue(job, key, { id: runJobId(key) });
-  await markEnqueued(context.db, key);
+  await markEnqueued(context.db, key, true);
   return "enqueued";
 }

@@ -180,9 +180,9 @@ async function enqueueRun(context: Context, run: Run, request: ApiRequest): Prom
   const key = { accountId: run.account_id, runId: run.run_id, generation: run.generation };
   try {
     await context.queues.enqueue(runJobs[run.kind], key, { id: runJobId(key) });
-    await markEnqueued(context.db, key);
   } catch (error) {
     request.log.warn("run accepted but not enqueued yet; the sweep will", { ...key, error });
+    await markEnqueued(context.db, key, false).catch(() => {});
   }
 }
 
