@@ -4,27 +4,17 @@ import pg from "pg";
 import { createPool } from "../db/client.js";
 import { Unavailable } from "../errors.js";
 import { type Log, seldomWarnings } from "../log.js";
-import { type JobDefinition, type QueueName, queueNames } from "./define-job.js";
+import {
+  type Enqueue,
+  type EnqueueOptions,
+  type JobDefinition,
+  type JobState,
+  type QueueName,
+  queueNames,
+} from "./define-job.js";
 
 /** Where the queues live: Redis when it is configured, else a schema of its own in Postgres. */
 export type QueueStore = { kind: "redis"; url: string } | { kind: "postgres"; url: string; poolSize: number };
-
-export interface EnqueueOptions {
-  /** Makes the add idempotent while a job of this id is known: a row's id, a schedule's slot. */
-  id?: string;
-  delayMs?: number;
-  /** `false`: add it even if the queue believes that such a job is already waiting. */
-  dedupe?: false;
-}
-
-/** Asks for work. Resolves when the queue has it; throws `Unavailable` when the queue cannot be reached. */
-export type Enqueue = <Payload>(
-  job: JobDefinition<Payload>,
-  payload: Payload,
-  options?: EnqueueOptions,
-) => Promise<void>;
-
-export type JobState = "waiting" | "active" | "delayed" | "completed" | "failed" | "unknown";
 
 export interface Queues {
   enqueue: Enqueue;

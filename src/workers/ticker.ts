@@ -1,6 +1,5 @@
 import { CronExpressionParser } from "cron-parser";
-import type { AnyJob } from "../jobs/define-job.js";
-import type { Enqueue } from "../jobs/queue.js";
+import type { AnyJob, Enqueue } from "../jobs/define-job.js";
 import { type Log, seldomWarnings } from "../log.js";
 
 export interface Ticker {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { claimRun, markEnqueued, type RunKey, requestCancel, runJobId } from "../../src/db/queries/runs.js";
-import type { JobState } from "../../src/jobs/queue.js";
+import type { JobState } from "../../src/jobs/define-job.js";
 import { sweepRuns } from "../../src/jobs/sweep-runs.js";
 import { openWork, type TestWork } from "../support/work.js";
 

@@ -10,8 +10,7 @@ import { insertRun, type Run, type RunKey } from "../../src/db/queries/runs.js";
 import type { RunKind } from "../../src/db/schema.js";
 import type { ArtifactStore } from "../../src/exports/artifacts/artifact-store.js";
 import { createDiskStore } from "../../src/exports/artifacts/disk.js";
-import type { JobContext, JobDefinition } from "../../src/jobs/define-job.js";
-import type { EnqueueOptions, JobState } from "../../src/jobs/queue.js";
+import type { EnqueueOptions, JobContext, JobDefinition, JobState } from "../../src/jobs/define-job.js";
 import { openTestDb, silentLog, type TestDb } from "./postgres.js";
 
 export interface Enqueued {

@@ -1,5 +1,5 @@
+import type { Enqueue } from "../../jobs/define-job.js";
 import { foldEvents } from "../../jobs/fold-events.js";
-import type { Enqueue } from "../../jobs/queue.js";
 import { type Log, seldomWarnings } from "../../log.js";
 
 /** New events of an account ask for one fold per this time: short for a reader, long for the queue. */
