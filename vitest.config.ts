@@ -8,7 +8,9 @@ const reportFile = process.env.TEST_REPORT_FILE;
 
 export default defineConfig({
   test: {
-    include: full ? [...fullOnly, "test/e2e/kill-worker.test.ts"] : ["test/**/*.test.ts"],
+    include: full
+      ? [...fullOnly, "test/faults/killed-worker.test.ts", "test/e2e/kill-api.test.ts"]
+      : ["test/**/*.test.ts"],
     exclude: full ? [] : fullOnly,
     reporters: reportFile ? ["default", ["json", { outputFile: reportFile }]] : ["default"],
     globalSetup: ["test/support/global-setup.ts"],

@@ -1,9 +1,12 @@
 import { parseArgs } from "node:util";
 import { temporaryFolder } from "./support.mjs";
 
-/** Families of benches: `npm run bench` runs `core`, `npm run bench -- NAME` another one, `-- --all` every one. */
+/**
+ * Families of benches: `npm run bench` runs `core`, `npm run bench -- NAME` another one or, as `core/fold`, one of its
+ * benches, `-- --all` every one.
+ */
 const families = {
-  core: ["./core/ingest.mjs", "./core/fold.mjs", "./core/visible-delay.mjs"],
+  core: ["ingest", "fold", "visible-delay", "export", "empty-reports", "killed-worker", "soak"],
 };
 
 async function main() {
@@ -14,11 +17,16 @@ async function main() {
   // npm takes `npm run bench -- -- all` and `-- --all` for different things: both mean everything here.
   const all = values.all || positionals.includes("all");
   const names = all ? Object.keys(families) : positionals.length > 0 ? positionals : ["core"];
-  const unknown = names.filter((name) => !(name in families));
-  if (unknown.length > 0)
-    throw new Error(`no benches named ${unknown.join(", ")}; there are: ${Object.keys(families).join(", ")}`);
-  for (const file of names.flatMap((name) => families[name])) {
-    const { run } = await import(file);
+  const known = Object.entries(families).flatMap(([family, benches]) =>
+    benches.map((bench) => `${family}/${bench}`),
+  );
+  const chosen = names.flatMap((name) => {
+    const found = known.filter((bench) => bench === name || bench.startsWith(`${name}/`));
+    if (found.length === 0) throw new Error(`no bench named ${name}; there are: ${known.join(", ")}`);
+    return found;
+  });
+  for (const bench of chosen) {
+    const { run } = await import(`./${bench}.mjs`);
     const folder = await temporaryFolder();
     try {
       await run(folder.path);

@@ -1,4 +1,4 @@
-import { fork } from "node:child_process";
+import { fork, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { request } from "node:http";
@@ -9,6 +9,7 @@ import { environmentWithoutSettings } from "../dist/config.js";
 import { startEmbeddedPostgres } from "../dist/embedded/postgres.js";
 import { createLog } from "../dist/log.js";
 import { migrate } from "../dist/migrate.js";
+import { choosePort } from "../dist/supervisor/port.js";
 import { apiNodeOptions } from "../dist/supervisor/supervise.js";
 
 export const ROUNDS = 5;
@@ -65,33 +66,77 @@ export async function timed(work) {
   return (performance.now() - start) / 1000;
 }
 
-/** An embedded server with default settings and the API process alone, so that nothing folds meanwhile. */
-export async function startApiOnly(dataDir) {
+/** A migrated embedded server with default settings, for processes to be started on. */
+export async function startDatabase(dataDir) {
   const log = createLog({ level: "warn", process: "bench" });
   const postgres = await startEmbeddedPostgres({ dataDir, log });
-  const stopPostgres = undoable(postgres.stop);
+  const stop = undoable(postgres.stop);
   try {
     await migrate(postgres.url, log);
-    const api = await startProcess("api/main.js", dataDir, { DATABASE_URL: postgres.url }, apiNodeOptions);
-    return {
-      ...api,
-      databaseUrl: postgres.url,
-      async stop() {
-        await api.stop();
-        await stopPostgres();
-      },
-    };
+    return { url: postgres.url, stop };
   } catch (error) {
-    await stopPostgres();
+    await stop();
     throw error;
   }
 }
 
+/** The API process alone on a database of its own, so that nothing folds meanwhile. */
+export async function startApiOnly(dataDir) {
+  const database = await startDatabase(dataDir);
+  try {
+    const api = await startApi(dataDir, { DATABASE_URL: database.url });
+    return {
+      ...api,
+      databaseUrl: database.url,
+      async stop() {
+        await api.stop();
+        await database.stop();
+      },
+    };
+  } catch (error) {
+    await database.stop();
+    throw error;
+  }
+}
+
+export const startApi = (dataDir, settings) => startProcess("api/main.js", dataDir, settings, apiNodeOptions);
+export const startWorker = (dataDir, settings) => startProcess("workers/main.js", dataDir, settings);
+export const startScheduler = (dataDir, settings) => startProcess("workers/scheduler.js", dataDir, settings);
+
 /** The whole service as `npm start` runs it. */
-export const startService = (dataDir) => startProcess("start.js", dataDir, {});
+export const startService = (dataDir, settings = {}) => startProcess("start.js", dataDir, settings);
+
+/** A Redis of its own as we recommend it: append-only file, no eviction. Undefined when there is no redis-server here. */
+export async function startRedis(dataDir) {
+  if (!isInstalled("redis-server")) return undefined;
+  const port = await choosePort("127.0.0.1", 0);
+  const settings = {
+    port,
+    bind: "127.0.0.1",
+    dir: dataDir,
+    appendonly: "yes",
+    "maxmemory-policy": "noeviction",
+  };
+  const options = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  const server = spawn("redis-server", options, { stdio: "ignore" });
+  const ended = once(server, "exit");
+  const stop = undoable(async () => {
+    server.kill("SIGTERM");
+    await ended;
+  });
+  return { url: `redis://127.0.0.1:${port}`, stop };
+}
+
+export const isInstalled = (program) => spawnSync(program, ["--version"]).status === 0;
+
+/** A call that must succeed; the answer's JSON. */
+export async function callJson(service, method, path, body, agent) {
+  const bytes = body === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(body));
+  return send(service, { method, path, agent }, bytes, "application/json");
+}
 
 async function startProcess(file, dataDir, settings, nodeOptions = []) {
-  const log = await open(join(dataDir, "service.log"), "w");
+  const log = await open(join(dataDir, "service.log"), "a");
   const child = fork(fileURLToPath(new URL(`../dist/${file}`, import.meta.url)), [], {
     execArgv: [...nodeOptions],
     cwd: fileURLToPath(new URL("..", import.meta.url)),
@@ -99,6 +144,7 @@ async function startProcess(file, dataDir, settings, nodeOptions = []) {
     env: {
       ...environmentWithoutSettings(),
       DATA_DIR: dataDir,
+      CONFIG_DIR: fileURLToPath(new URL("config", import.meta.url)),
       HOST: "127.0.0.1",
       PORT: "0",
       LOG_LEVEL: "warn",
@@ -122,7 +168,8 @@ async function startProcess(file, dataDir, settings, nodeOptions = []) {
     throw new Error(`${file} was not ready in time`);
   });
   try {
-    return { url: await Promise.race([ready, failed, late]), apiKey: API_KEY, pid: child.pid, stop };
+    const url = await Promise.race([ready, failed, late]);
+    return { url, apiKey: API_KEY, pid: child.pid, kill: (signal) => child.kill(signal), stop };
   } catch (error) {
     if (child.exitCode === null) await stop();
     throw error;
@@ -132,10 +179,14 @@ async function startProcess(file, dataDir, settings, nodeOptions = []) {
   }
 }
 
-/** Posts bytes that are ready and returns the parsed answer. Cheap, to leave the machine to the service. */
-export async function post({ url, apiKey }, body, contentType, agent) {
-  const sent = request(new URL("/analytics/events", url), {
-    method: "POST",
+/** Posts bytes that are ready and returns the parsed answer. */
+export const post = (service, body, contentType, agent) =>
+  send(service, { method: "POST", path: "/analytics/events", agent }, body, contentType);
+
+/** One request, at little cost, to leave the machine to the service. */
+async function send({ url, apiKey }, { method, path, agent }, body, contentType) {
+  const sent = request(new URL(path, url), {
+    method,
     agent,
     headers: {
       authorization: `Bearer ${apiKey}`,
@@ -147,6 +198,6 @@ export async function post({ url, apiKey }, body, contentType, agent) {
   const [response] = await once(sent, "response");
   const chunks = await response.toArray();
   const text = Buffer.concat(chunks).toString();
-  if (response.statusCode !== 200) throw new Error(`POST /analytics/events: ${response.statusCode} ${text}`);
+  if (response.statusCode >= 300) throw new Error(`${method} ${path}: ${response.statusCode} ${text}`);
   return JSON.parse(text);
 }

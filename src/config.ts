@@ -122,13 +122,49 @@ export const performanceFile = z.strictObject({
     .describe("Seconds an ordinary request may take. Streams (NDJSON in, exports out) are exempt."),
 });
 
+/** Requests a minute; 0 switches a limit off. */
+const rate = (preset: number) => count(0, 1_000_000).default(preset);
+
 /** Keys of `config/security.yaml`. */
 export const securityFile = z.strictObject({
   secure_headers: z.boolean().default(true).describe("Security headers on every answer."),
   ssl_enabled: notYet("ssl_enabled"),
   min_tls_version: notYet("min_tls_version"),
-  rate_limits: notYet("rate_limits"),
+  rate_limits: z
+    .strictObject({
+      default: rate(100).describe("Requests a minute of one key to everything that has no limit of its own."),
+      burst: count(1, 1_000_000)
+        .default(200)
+        .describe("Requests that `default` allows at once. The other limits allow twice their rate."),
+      metrics: rate(100).describe("`GET /analytics/metrics`, a minute and key."),
+      reports: rate(50).describe("Reports, exports and aggregations asked for, a minute and key."),
+      export: rate(10).describe("`GET /analytics/export`, a minute and key."),
+      health: rate(1000).describe("Health probes, a minute and client address."),
+      auth: rate(10).describe("Failed attempts with a key, a minute and client address."),
+      window: seconds(60, 86_400)
+        .default(600)
+        .describe(
+          "Seconds that the bucket of an idle caller is remembered, longer if it is not full by then.",
+        ),
+    })
+    .prefault({}),
 });
+
+type RateLimits = z.infer<typeof securityFile>["rate_limits"];
+
+/** What is limited together: every class has its own bucket for each key or address. */
+export type RateClass = Exclude<keyof RateLimits, "burst" | "window">;
+
+function groupRateLimits({ window, burst, ...rates }: RateLimits) {
+  const limits = Object.entries(rates).map(([name, perMinute]) => [
+    name,
+    { perMinute, burst: name === "default" ? burst : 2 * perMinute },
+  ]);
+  return {
+    windowMs: window * 1000,
+    limits: Object.fromEntries(limits) as Record<RateClass, { perMinute: number; burst: number }>,
+  };
+}
 
 /** Thrown by `loadConfig` with every mistake it found, a line each. */
 export class ConfigError extends Error {
@@ -210,6 +246,7 @@ function group(
       timeoutMs: performance.timeout * 1000,
       secureHeaders: security.secure_headers,
     },
+    rateLimits: groupRateLimits(security.rate_limits),
     threadPool: performance.thread_pool,
     workers: {
       processes: values.WORKER_COUNT,

@@ -1,9 +1,9 @@
 import type pg from "pg";
 import type { Config } from "./config.js";
-import { createDb, createPool, type Db } from "./db/client.js";
+import { createDb, createPool, type Db, type PoolOptions } from "./db/client.js";
 import { type Installation, readInstallation } from "./db/queries/installation.js";
 import { createQueues, type QueueStore, type Queues } from "./jobs/queue.js";
-import { createLog, type Log } from "./log.js";
+import { createLog, type Log, seldomWarnings } from "./log.js";
 
 /** What every part of a process shares. Made once by its main, released in the opposite order. */
 export interface Context extends AsyncDisposable {
@@ -20,8 +20,26 @@ export interface Context extends AsyncDisposable {
   beforeClose: (() => Promise<void>)[];
 }
 
-/** An API statement that runs longer than this is a mistake; jobs stream for as long as they need. */
-const API_STATEMENT_TIMEOUT_MS = 15_000;
+type ProcessName = "api" | "worker" | "scheduler" | "cli";
+type Bounds = Omit<PoolOptions, "url" | "name" | "size" | "settings">;
+
+/** Somebody waits for an answer of the API: an error within seconds is better. Jobs wait, and have their own time-outs. */
+const databaseBounds: Record<ProcessName, Bounds> = {
+  api: {
+    acquireTimeoutMs: 2_000,
+    lockTimeoutMs: 2_000,
+    statementTimeoutMs: 15_000,
+    silenceTimeoutMs: 18_000,
+  },
+  worker: {
+    acquireTimeoutMs: 15_000,
+    lockTimeoutMs: 30_000,
+    statementTimeoutMs: 15 * 60_000,
+    silenceTimeoutMs: 16 * 60_000,
+  },
+  scheduler: { statementTimeoutMs: 15_000, silenceTimeoutMs: 18_000 },
+  cli: { statementTimeoutMs: 0 },
+};
 
 /** Slots for the queues' LISTEN connections and their commands, when the queues live in Postgres. */
 const QUEUE_POOL_SIZE = 8;
@@ -32,7 +50,7 @@ const QUEUE_POOL_SIZE = 8;
  */
 export async function openContext(
   config: Config,
-  options: { process: "api" | "worker" | "scheduler" | "cli"; databaseUrl?: string; log?: Log },
+  options: { process: ProcessName; databaseUrl?: string; log?: Log },
 ): Promise<Context> {
   const url = options.databaseUrl ?? config.database.url;
   if (!url)
@@ -40,14 +58,15 @@ export async function openContext(
       "DATABASE_URL is not set. `npm start` brings its own database; a single process needs the URL.",
     );
   const log = options.log ?? createLog({ level: config.log.level, process: options.process });
+  const warn = seldomWarnings();
   const pool = createPool(
     {
       url,
       name: options.process,
       size: config.database.poolSize,
-      statementTimeoutMs: options.process === "api" ? API_STATEMENT_TIMEOUT_MS : 0,
+      ...databaseBounds[options.process],
     },
-    (error) => log.warn("database connection lost", { error }),
+    (error) => warn(log, "database connection lost", { error }),
   );
   const db = createDb(pool);
   try {

@@ -89,6 +89,11 @@ export class RangeNotSatisfiable extends AppError {
   override readonly title = "Range not satisfiable";
 }
 
+export class TooManyRequests extends AppError {
+  override readonly status = 429;
+  override readonly title = "Too many requests";
+}
+
 /** A dependency is away or full. Say when to come back: `headers: {"retry-after": "1"}`. */
 export class Unavailable extends AppError {
   override readonly status = 503;

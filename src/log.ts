@@ -21,6 +21,28 @@ const errorsAsData = winston.format((info) => {
   return info;
 });
 
+const SELDOM_MS = 10_000;
+
+/**
+ * For what may happen a thousand times a second while something is away: one warning per message and interval, with how
+ * many were kept back since the last one.
+ */
+export function seldomWarnings(): (log: Log, message: string, fields: object) => void {
+  const lines = new Map<string, { nextAt: number; kept: number }>();
+  return (log, message, fields) => {
+    const now = performance.now();
+    const line = lines.get(message) ?? { nextAt: 0, kept: 0 };
+    lines.set(message, line);
+    if (now < line.nextAt) {
+      line.kept += 1;
+      return;
+    }
+    log.warn(message, { ...fields, ...(line.kept > 0 ? { repeated: line.kept } : {}) });
+    line.nextAt = now + SELDOM_MS;
+    line.kept = 0;
+  };
+}
+
 /** One JSON object a line on stdout: `time`, `level`, `message`, `process` and whatever ids the caller adds. */
 export function createLog(options: { level: string; process: string; silent?: boolean }): Log {
   return winston.createLogger({

@@ -5,7 +5,9 @@ import { code, table } from "./table.mjs";
 /** Every entry of a schema: its name, default, allowed values and meaning. */
 function settingsOf(schema) {
   const { properties } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
-  return Object.entries(schema.shape).map(([name, entry]) => {
+  return Object.entries(schema.shape).flatMap(([name, entry]) => {
+    const group = entry.def.innerType;
+    if (group?.shape) return settingsOf(group).map((inner) => ({ ...inner, name: `${name}.${inner.name}` }));
     const preset = entry.safeParse(undefined).data;
     return { name, preset, allowed: allowedText(properties[name]), meaning: entry.description };
   });

@@ -3,10 +3,11 @@ import type { Context } from "../context.js";
 import type { Role } from "../db/schema.js";
 import { Forbidden, MethodNotAllowed, NotFound } from "../errors.js";
 import { createBullBoard } from "./bull-board.js";
-import { type Identifier, identifierOf } from "./identity.js";
 import { errorHandler } from "./middleware/problem.js";
 import { boundTime, requestScope } from "./middleware/request-scope.js";
 import { secureHeaders } from "./middleware/secure-headers.js";
+import { countedIdentity } from "./rate-limit/counted-identity.js";
+import { limiterOf } from "./rate-limit/limiter.js";
 import type { Access, ApiRequest, Method, PublicRequest, Route } from "./route.js";
 
 /** Each role and those whose routes it may call too. `admin` may call everything. */
@@ -40,9 +41,7 @@ export function createApp(
   app.use(requestScope(context.log, options.draining ?? new AbortController().signal));
   if (context.config.http.secureHeaders) app.use(secureHeaders());
   app.use("/admin", createBullBoard(context));
-  const identifier = identifierOf(context);
-  for (const [path, methods] of byPath(routes))
-    app.all(path, dispatch(methods, identifier, context.config.http.timeoutMs));
+  for (const [path, methods] of byPath(routes)) app.all(path, dispatch(methods, context));
   app.use(() => {
     throw new NotFound("not_found", "There is nothing at this path.");
   });
@@ -78,7 +77,9 @@ function compareSpecificity(a: string, b: string): number {
   return 0;
 }
 
-function dispatch(methods: Methods, identifier: Identifier, timeoutMs: number): RequestHandler {
+function dispatch(methods: Methods, context: Context): RequestHandler {
+  const limiter = limiterOf(context);
+  const { timeoutMs } = context.config.http;
   const names = [...methods.keys()].map((method) => method.toUpperCase());
   const allow = [...(methods.has("get") ? ["HEAD"] : []), ...names, "OPTIONS"].sort().join(", ");
   return async (request, response) => {
@@ -91,8 +92,16 @@ function dispatch(methods: Methods, identifier: Identifier, timeoutMs: number): 
     if (!route)
       throw new MethodNotAllowed("method_not_allowed", `This path answers ${allow}.`, { headers: { allow } });
     if (!route.stream) boundTime(request, response, timeoutMs);
-    if (route.access === "public") return route.handler(request as PublicRequest, response);
-    const identity = await identifier.identify(request);
+    const rateClass = route.limit ?? "default";
+    const count = async (keyId?: string) => {
+      if (rateClass !== "unlimited") await limiter.count(request, response, rateClass, keyId);
+    };
+    if (route.access === "public") {
+      await count();
+      return route.handler(request as PublicRequest, response);
+    }
+    const identity = await countedIdentity(context, request, response);
+    await count(identity.keyId);
     if (!mayCall(route.access, identity.role))
       throw new Forbidden("role_not_allowed", `A key of role ${identity.role} may not do this.`);
     await route.handler(Object.assign(request as PublicRequest, { identity }) as ApiRequest, response);

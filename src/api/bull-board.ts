@@ -8,6 +8,8 @@ import { sendLoginPage, sendLogoutPage } from "./admin-pages.js";
 import { endSession, hasSessionCookie, readSession, startSession } from "./admin-session.js";
 import { type Identity, identifierOf, requireAllAccounts } from "./identity.js";
 import { boundTime } from "./middleware/request-scope.js";
+import { countedIdentity } from "./rate-limit/counted-identity.js";
+import { limiterOf } from "./rate-limit/limiter.js";
 
 const BOARD_PATH = "/admin/queues";
 const MAX_BODY = "10kb";
@@ -79,6 +81,7 @@ function logIn(context: Context): RequestHandler {
     const key = typeof fields.key === "string" ? fields.key.trim() : "";
     const identity = await identifierOf(context).verify(key);
     if (!identity || !isOperator(identity)) {
+      await limiterOf(context).count(request, response, "auth");
       response.locals.code = "login_failed";
       return sendLoginPage(response, { next, failed: true });
     }
@@ -94,15 +97,18 @@ const isOperator = (identity: Identity): identity is Operator =>
   (identity.role === "operator" || identity.role === "admin") && identity.accounts === "all";
 
 function requireOperator(context: Context): RequestHandler {
+  const limiter = limiterOf(context);
   return async (request, response, next) => {
     if (hasCredential(request)) {
-      const identity = await identifierOf(context).identify(request);
+      const identity = await countedIdentity(context, request, response);
+      await limiter.count(request, response, "default", identity.keyId);
       requireAllAccounts(identity);
       if (!isOperator(identity))
         throw new Forbidden("role_not_allowed", `A key of role ${identity.role} may not do this.`);
       return next();
     }
     const identity = await readSession(context, request);
+    await limiter.count(request, response, "default", identity?.keyId);
     if (identity && isOperator(identity)) return next();
     if (request.path.startsWith("/api/") || (request.method !== "GET" && request.method !== "HEAD"))
       throw new Unauthorized("not_logged_in", "Log in at /admin/login, or send an API key.");

@@ -1,4 +1,5 @@
 import type { Request, Response } from "express";
+import type { RateClass } from "../config.js";
 import type { Role } from "../db/schema.js";
 import { NotFound } from "../errors.js";
 import type { Log } from "../log.js";
@@ -27,6 +28,8 @@ interface Declaration {
   method: Method;
   /** As Express 5 writes it: `/analytics/keys/:id`. */
   path: string;
+  /** Which rate limit counts its calls; `default` unless it says otherwise. */
+  limit?: RateClass | "unlimited";
   /** The route bounds its own time: the request time-out does not apply. */
   stream?: boolean;
 }

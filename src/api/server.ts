@@ -2,11 +2,16 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Context } from "../context.js";
 import { createApp } from "./app.js";
+import { limiterOf } from "./rate-limit/limiter.js";
 import type { Route } from "./route.js";
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const CONNECTIONS_CHECK_MS = 5_000;
 const MAX_HEADER_BYTES = 16 * 1024;
+/** Of one process. What comes beyond is closed at once, before it costs memory. */
+const MAX_CONNECTIONS = 10_000;
+/** A sender or reader with whom nothing moves for so long has gone; slow ones that do move may stay for hours. */
+const SILENCE_TIMEOUT_MS = 120_000;
 
 /** While draining: how often connections that became idle are closed. */
 const IDLE_CHECK_MS = 50;
@@ -29,10 +34,11 @@ export async function startServer(
   const { http, shutdownGraceMs } = context.config;
   const draining = new AbortController();
   const app = createApp(context, routes, { draining: draining.signal });
+  await limiterOf(context).connect();
   const server = createServer(
     {
       headersTimeout: HEADERS_TIMEOUT_MS,
-      // Uploads may stream for hours; ordinary requests have the time-out of their route.
+      // Uploads may stream for hours; ordinary requests have the time-out of their route, streams that of silence.
       requestTimeout: 0,
       keepAliveTimeout: http.keepAliveMs,
       connectionsCheckingInterval: CONNECTIONS_CHECK_MS,
@@ -40,6 +46,8 @@ export async function startServer(
     },
     app,
   );
+  server.maxConnections = MAX_CONNECTIONS;
+  server.setTimeout(SILENCE_TIMEOUT_MS);
   server.on("clientError", answerClientError);
   if (http.maxRequests > 0) countRequests(server, http.maxRequests, options.onWornOut);
   await new Promise<void>((resolve, reject) => {

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import type { Database } from "./schema.js";
@@ -21,26 +22,41 @@ export interface PoolOptions {
   size: number;
   /** Server-side bound on one statement; 0 = none. */
   statementTimeoutMs: number;
+  /** Server-side bound on waiting for a lock; none unless given. */
+  lockTimeoutMs?: number;
+  /** How long a caller waits for a free connection or a connect before it gets an error. */
+  acquireTimeoutMs?: number;
+  /**
+   * A connection on which nothing moves for so long is cut: the only bound that holds when the server is frozen or the
+   * network swallows everything. More than the statement's own bound; none unless given.
+   */
+  silenceTimeoutMs?: number;
   /** Sent as start-up settings, for example `search_path`. */
   settings?: Record<string, string>;
 }
 
-/** How long a caller waits for a free connection or a connect before it gets an error. */
-const CONNECT_TIMEOUT_MS = 5_000;
+const ACQUIRE_TIMEOUT_MS = 5_000;
+/** A process that stops in the middle of a transaction must not keep its locks. */
+const IDLE_IN_TRANSACTION_MS = 60_000;
+/** Then the kernel asks an idle connection's other end, every second, and gives it up after ten. */
+const KEEP_ALIVE_AFTER_MS = 10_000;
 
 /** A pool of connections in UTC. Opens nothing until its first query. An idle connection's error is not a crash. */
 export function createPool(options: PoolOptions, onError: (error: Error) => void): pg.Pool {
   const settings = {
     timezone: "UTC",
     statement_timeout: String(options.statementTimeoutMs),
+    lock_timeout: String(options.lockTimeoutMs ?? 0),
+    idle_in_transaction_session_timeout: String(IDLE_IN_TRANSACTION_MS),
     ...options.settings,
   };
   const pool = new pg.Pool({
     connectionString: options.url,
     application_name: options.name,
     max: options.size,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    connectionTimeoutMillis: options.acquireTimeoutMs ?? ACQUIRE_TIMEOUT_MS,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
     types,
     options: Object.entries(settings)
       .map(([name, value]) => `-c ${name}=${value}`)
@@ -49,8 +65,20 @@ export function createPool(options: PoolOptions, onError: (error: Error) => void
   pool.on("error", onError);
   // The pool listens to idle connections only. One that breaks while somebody uses it fails its queries; without a
   // listener of its own it would end the process as well.
-  pool.on("connect", (client) => client.on("error", () => {}));
+  pool.on("connect", (client) => {
+    client.on("error", () => {});
+    if (options.silenceTimeoutMs) cutWhenSilent(client, options.silenceTimeoutMs);
+  });
   return pool;
+}
+
+/** The driver's own `query_timeout` would give the connection, with its query still open, back to the pool. */
+function cutWhenSilent(client: pg.PoolClient, timeoutMs: number): void {
+  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+  stream.setTimeout(timeoutMs, () => {
+    const error = new Error(`the database was silent for ${timeoutMs} ms`);
+    stream.destroy(Object.assign(error, { code: "ETIMEDOUT" }));
+  });
 }
 
 export function createDb(pool: pg.Pool): Db {

@@ -11,6 +11,9 @@ const NETWORK_CODES: ReadonlySet<string> = new Set([
   "ENOTFOUND",
   "EAI_AGAIN",
   "ENOENT",
+  // Too many open files: there is no descriptor left for a connection.
+  "EMFILE",
+  "ENFILE",
 ]);
 
 /** 57P01-57P03: the server is shutting down, crashed or starting; 25006: it became a replica. */
@@ -48,6 +51,10 @@ export function databaseUnavailable(error: unknown): Unavailable | undefined {
     });
   return undefined;
 }
+
+/** Whether the database could not be reached or went away: nothing is wrong with the work itself. */
+export const isDatabaseAway = (error: unknown): boolean =>
+  databaseUnavailable(error)?.code === "database_unavailable";
 
 function isAway(code: unknown, message: string): boolean {
   if (typeof code !== "string") return DRIVER_MESSAGES.some((known) => message.startsWith(known));

@@ -1,4 +1,4 @@
-import { Transform } from "node:stream";
+import { Readable, Transform } from "node:stream";
 
 const LF = 0x0a;
 
@@ -29,4 +29,31 @@ export function jsonArray(): Transform & { rows(): number } {
     },
   });
   return Object.assign(transform, { rows: () => rows });
+}
+
+const INDENT = 2;
+
+/**
+ * JSON for people, as `JSON.stringify(…, null, 2)` writes it: the fields of `head`, and the rows as the array `name`
+ * behind them. Rows are JSON text and pass one at a time.
+ */
+export function prettyDocument(
+  head: Readonly<Record<string, unknown>>,
+  name: string,
+  lines: AsyncIterable<string> | Iterable<string>,
+): { bytes: Readable; rows(): number } {
+  let rows = 0;
+  async function* bytes() {
+    const opened = JSON.stringify({ ...head, [name]: [] }, null, INDENT);
+    yield opened.slice(0, -"]\n}".length);
+    for await (const line of lines) {
+      const row = JSON.stringify(JSON.parse(line), null, INDENT).replaceAll(
+        "\n",
+        `\n${" ".repeat(2 * INDENT)}`,
+      );
+      yield `${rows++ === 0 ? "" : ","}\n${" ".repeat(2 * INDENT)}${row}`;
+    }
+    yield rows === 0 ? "]\n}\n" : `\n${" ".repeat(INDENT)}]\n}\n`;
+  }
+  return { bytes: Readable.from(bytes(), { objectMode: false }), rows: () => rows };
 }

@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { type Column, formattedSelect } from "./columns.js";
 
 /**
@@ -12,4 +13,16 @@ export function jsonCopySql(columns: readonly Column[], fromAndWhere: string): s
     `COPY (SELECT row_to_json(r) FROM (${rows}) r) ` +
     `TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02', ENCODING 'UTF8')`
   );
+}
+
+/** The lines of such a COPY, without their ends. */
+export async function* jsonLines(source: Readable): AsyncIterable<string> {
+  let rest = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of source as AsyncIterable<Buffer>) {
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = parts.pop()!;
+    yield* parts;
+  }
+  if (rest) yield rest;
 }

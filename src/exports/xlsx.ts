@@ -2,26 +2,36 @@ import { once } from "node:events";
 import { PassThrough, type Readable } from "node:stream";
 import type { stream as excelStream } from "exceljs";
 import type { ColumnType } from "./columns.js";
-import { cellWriter, numberFormats, sheetNames } from "./xlsx-cells.js";
+import { wallTimes } from "./wall-time.js";
+import { cellWriter, numberFormats, sheetNames, textCell } from "./xlsx-cells.js";
 
 export interface XlsxColumn {
   name: string;
   type: ColumnType;
   /** In characters of the default font; without it a width that suits the type. */
   width?: number;
+  /** As Excel writes it; without one that suits the type. */
+  numberFormat?: string;
 }
 
 export interface XlsxSheet {
   name: string;
   columns: readonly XlsxColumn[];
   /** Values in the order of `columns`. Timestamps are a Date or RFC 3339 text; null and undefined are empty cells. */
-  rows: AsyncIterable<readonly unknown[]>;
+  rows: AsyncIterable<readonly unknown[]> | Iterable<readonly unknown[]>;
+  /** The number format of one cell, where a column holds values of several units. */
+  formatOf?: (row: readonly unknown[], column: number) => string | undefined;
 }
 
 export interface XlsxOptions {
   sheets: readonly XlsxSheet[];
   /** The only time in the file: the same input gives the same bytes. */
   createdAt: Date;
+  /** Times are shown as the clocks of this zone show them, and their headers name it. UTC without it. */
+  timeZone?: string | undefined;
+  /** For the properties of the document. */
+  title?: string;
+  description?: string;
   /** Rows a sheet may hold, header included; the rest goes to a further sheet. Excel's own limit unless a test lowers it. */
   maxSheetRows?: number;
 }
@@ -36,12 +46,20 @@ const defaultWidths: Record<ColumnType, number> = {
   json: 40,
 };
 const WIDEST = 60;
+const FILTER_BUTTON_WIDTH = 3;
 
 type WorkbookWriter = InstanceType<typeof excelStream.xlsx.WorkbookWriter>;
 type WorksheetWriter = ReturnType<WorkbookWriter["addWorksheet"]>;
 
+interface DefinedName {
+  name: string;
+  ranges: string[];
+  localSheetId: number;
+}
+
 /** What we need of exceljs 4.4 and archiver 5 beyond their types; `xlsx.test.ts` fails when they change. */
 interface WorkbookInternals {
+  _definedNames: { model: DefinedName[] };
   zip: NodeJS.EventEmitter & {
     _module: { engine: { entry(source: unknown, data: object, done: unknown): unknown } };
   };
@@ -75,15 +93,25 @@ async function fill(output: PassThrough, options: XlsxOptions, closed: AbortSign
     created: options.createdAt,
     modified: options.createdAt,
   } as ConstructorParameters<typeof excel.stream.xlsx.WorkbookWriter>[0]);
+  const { title = "", description = "" } = options;
+  Object.assign(workbook, { title, description });
   const { zip } = workbook as unknown as WorkbookInternals;
   zip.on("error", (error: Error) => output.destroy(error));
   stampEntries(zip, options.createdAt);
 
-  const nameSheet = sheetNames();
+  const timeZone = options.timeZone ?? "UTC";
+  const layout: Layout = {
+    nameSheet: sheetNames(),
+    timeZone,
+    wallTime: wallTimes(timeZone),
+    maxRows: options.maxSheetRows ?? EXCEL_MAX_ROWS,
+    filters: [],
+  };
   for (const sheet of options.sheets) {
-    await writeSheet(workbook, sheet, { nameSheet, closed, maxRows: options.maxSheetRows ?? EXCEL_MAX_ROWS });
+    await writeSheet(workbook, sheet, layout, closed);
     if (closed.aborted) return;
   }
+  (workbook as unknown as WorkbookInternals)._definedNames = { model: layout.filters };
   await workbook.commit();
 }
 
@@ -94,29 +122,52 @@ function stampEntries(zip: WorkbookInternals["zip"], date: Date): void {
   engine.entry = (source, data, done) => entry(source, { ...data, date }, done);
 }
 
+interface Layout {
+  nameSheet: (name: string) => string;
+  timeZone: string;
+  wallTime: (time: Date) => Date;
+  maxRows: number;
+  /** Of every page so far. */
+  filters: DefinedName[];
+}
+
 async function writeSheet(
   workbook: WorkbookWriter,
   sheet: XlsxSheet,
-  {
-    nameSheet,
-    closed,
-    maxRows,
-  }: { nameSheet: (name: string) => string; closed: AbortSignal; maxRows: number },
+  layout: Layout,
+  closed: AbortSignal,
 ): Promise<void> {
-  const writers = sheet.columns.map((column) => cellWriter(column.type));
-  let page = addPage(workbook, nameSheet(sheet.name), sheet.columns);
+  const writers = sheet.columns.map((column) => cellWriter(column.type, layout.wallTime));
+  let page = addPage(workbook, sheet, layout);
   let used = 1;
   for await (const row of sheet.rows) {
-    if (used === maxRows) {
-      page.commit();
-      page = addPage(workbook, nameSheet(sheet.name), sheet.columns);
+    if (used === layout.maxRows) {
+      endPage(page, sheet, used, layout);
+      page = addPage(workbook, sheet, layout);
       used = 1;
     }
-    page.addRow(writers.map((write, i) => write(row[i]))).commit();
+    const added = page.addRow(writers.map((write, i) => write(row[i])));
+    writers.forEach((_, i) => {
+      const numFmt = sheet.formatOf?.(row, i);
+      if (numFmt) added.getCell(i + 1).numFmt = numFmt;
+    });
+    added.commit();
     used++;
     await drained(page, closed);
     if (closed.aborted) return;
   }
+  endPage(page, sheet, used, layout);
+}
+
+/** Every column gets its filter button: Excel looks for it in the sheet, LibreOffice among the names. */
+function endPage(page: WorksheetWriter, { columns }: XlsxSheet, rows: number, { filters }: Layout): void {
+  page.autoFilter = { from: { row: 1, column: 1 }, to: { row: rows, column: columns.length } };
+  const range = `$A$1:$${page.getColumn(columns.length).letter}$${rows}`;
+  filters.push({
+    name: "_xlnm._FilterDatabase",
+    ranges: [`'${page.name.replaceAll("'", "''")}'!${range}`],
+    localSheetId: filters.length,
+  });
   page.commit();
 }
 
@@ -129,18 +180,20 @@ async function drained(page: WorksheetWriter, closed: AbortSignal): Promise<void
   });
 }
 
-function addPage(workbook: WorkbookWriter, name: string, columns: readonly XlsxColumn[]): WorksheetWriter {
-  const page = workbook.addWorksheet(name, { views: [{ state: "frozen", ySplit: 1 }] });
-  const header = cellWriter("text");
-  page.columns = columns.map((column) => {
-    const numFmt = numberFormats[column.type];
-    return {
-      header: header(column.name) as string,
-      width: column.width ?? Math.min(WIDEST, Math.max(defaultWidths[column.type], column.name.length + 2)),
-      ...(numFmt ? { style: { numFmt } } : {}),
-    };
+function addPage(workbook: WorkbookWriter, sheet: XlsxSheet, layout: Layout): WorksheetWriter {
+  const page = workbook.addWorksheet(layout.nameSheet(sheet.name), {
+    views: [{ state: "frozen", ySplit: 1 }],
+  });
+  const headers = sheet.columns.map(({ name, type }) =>
+    type === "timestamp" ? `${name} (${layout.timeZone})` : name,
+  );
+  page.columns = sheet.columns.map((column, i) => {
+    const numFmt = column.numberFormat ?? numberFormats[column.type];
+    const wanted = Math.max(defaultWidths[column.type], headers[i]!.length + FILTER_BUTTON_WIDTH);
+    return { width: column.width ?? Math.min(WIDEST, wanted), ...(numFmt ? { style: { numFmt } } : {}) };
   });
   const first = page.getRow(1);
+  first.values = headers.map(textCell);
   first.font = { bold: true };
   first.commit();
   return page;

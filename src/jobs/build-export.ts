@@ -30,6 +30,7 @@ export const buildExport = defineJob({
             selection,
             columns: pickColumns(request.columns),
             format: request.format,
+            csv: request.csv,
             createdAt: work.run.created_at,
           },
           work.signal,

@@ -1,6 +1,7 @@
 import { countMessages, messageColumns } from "../db/queries/message-rows.js";
 import type { JobContext } from "./define-job.js";
 import { defineJob } from "./define-job.js";
+import { describeReport } from "./describe-report.js";
 import { fileName, publishFile } from "./publish-file.js";
 import { runKey } from "./run-key.js";
 import { type ReportRequest, reportRequest } from "./run-requests.js";
@@ -37,13 +38,22 @@ async function openReport(
   { db, copy }: JobContext,
   { run, signal, progress }: RunWork,
 ): Promise<RowStream> {
+  const head = describeReport(request, run);
   if (request.template === "delivery-summary")
-    return writeSummary(await readSummary(db, request), request.format, run.created_at);
+    return writeSummary(await readSummary(db, request), request, head, run.created_at);
   const selection = selectionOf(request);
   progress.totalRows = await countMessages(db, selection);
   return streamMessages(
     copy,
-    { selection, columns: messageColumns, format: request.format, createdAt: run.created_at },
+    {
+      selection,
+      columns: messageColumns,
+      format: request.format,
+      createdAt: run.created_at,
+      csv: request.csv,
+      pretty: request.json?.pretty,
+      head,
+    },
     signal,
   );
 }

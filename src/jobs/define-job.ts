@@ -3,11 +3,27 @@ import type { Db } from "../db/client.js";
 import type { CopySource } from "../db/copy.js";
 import type { ArtifactStore } from "../exports/artifacts/artifact-store.js";
 import type { Log } from "../log.js";
-import type { Enqueue, Queues } from "./queue.js";
 
 /** Queues by latency class, not by feature. */
 export const queueNames = ["aggregation", "reports", "exports", "maintenance"] as const;
 export type QueueName = (typeof queueNames)[number];
+
+export interface EnqueueOptions {
+  /** Makes the add idempotent while a job of this id is known: a row's id, a schedule's slot. */
+  id?: string;
+  delayMs?: number;
+  /** `false`: add it even if the queue believes that such a job is already waiting. */
+  dedupe?: false;
+}
+
+/** Asks for work. Resolves when the queue has it; throws `Unavailable` when the queue cannot be reached. */
+export type Enqueue = <Payload>(
+  job: JobDefinition<Payload>,
+  payload: Payload,
+  options?: EnqueueOptions,
+) => Promise<void>;
+
+export type JobState = "waiting" | "active" | "delayed" | "completed" | "failed" | "unknown";
 
 /** What every job may use. `signal` fires on time-out, cancel and shutdown; its reason says which. */
 export interface JobContext {
@@ -18,8 +34,10 @@ export interface JobContext {
   signal: AbortSignal;
   now: () => Date;
   enqueue: Enqueue;
-  stateOf: Queues["stateOf"];
-  removeJob: Queues["remove"];
+  /** What the queue knows of a job. */
+  stateOf(queue: QueueName, id: string): Promise<JobState>;
+  /** Takes a job that has not started out of the queue. */
+  removeJob(queue: QueueName, id: string): Promise<void>;
   settings: JobSettings;
   job: {
     id: string;

@@ -3,28 +3,18 @@ import { Redis } from "ioredis";
 import pg from "pg";
 import { createPool } from "../db/client.js";
 import { Unavailable } from "../errors.js";
-import type { Log } from "../log.js";
-import { type JobDefinition, type QueueName, queueNames } from "./define-job.js";
+import { type Log, seldomWarnings } from "../log.js";
+import {
+  type Enqueue,
+  type EnqueueOptions,
+  type JobDefinition,
+  type JobState,
+  type QueueName,
+  queueNames,
+} from "./define-job.js";
 
 /** Where the queues live: Redis when it is configured, else a schema of its own in Postgres. */
 export type QueueStore = { kind: "redis"; url: string } | { kind: "postgres"; url: string; poolSize: number };
-
-export interface EnqueueOptions {
-  /** Makes the add idempotent while a job of this id is known: a row's id, a schedule's slot. */
-  id?: string;
-  delayMs?: number;
-  /** `false`: add it even if the queue believes that such a job is already waiting. */
-  dedupe?: false;
-}
-
-/** Asks for work. Resolves when the queue has it; throws `Unavailable` when the queue cannot be reached. */
-export type Enqueue = <Payload>(
-  job: JobDefinition<Payload>,
-  payload: Payload,
-  options?: EnqueueOptions,
-) => Promise<void>;
-
-export type JobState = "waiting" | "active" | "delayed" | "completed" | "failed" | "unknown";
 
 export interface Queues {
   enqueue: Enqueue;
@@ -35,12 +25,17 @@ export interface Queues {
   counts(): Promise<Record<string, Record<string, number>>>;
   /** For Bull Board only. */
   all(): readonly Queue[];
+  /** Rejects when the queues cannot be used safely: away, or in a Redis that may evict jobs. */
   ping(): Promise<void>;
   close(): Promise<void>;
 }
 
 /** An add that takes longer than this is refused, so that a request never hangs on a queue that is away. */
-const ENQUEUE_TIMEOUT_MS = 3_000;
+const ENQUEUE_TIMEOUT_MS = 1_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** With commands unanswered for so long a connection counts as dead. A worker's may block for 10 s. */
+const SILENCE_TIMEOUT_MS = { producer: 3_000, worker: 20_000 } as const;
 
 /** Payloads hold ids and ranges; a larger one is a mistake of ours. */
 const MAX_PAYLOAD_BYTES = 16_384;
@@ -59,10 +54,11 @@ export function createQueues(options: {
   log: Log;
 }): Queues {
   const connection = openStore(options.store, options.process, options.log, "producer");
+  const warn = seldomWarnings();
   const queues = new Map(
     queueNames.map((name) => {
       const queue = connection.queue(queueKey(options.installationId, name));
-      queue.on("error", (error) => options.log.warn("queue error", { queue: name, error }));
+      queue.on("error", (error) => warn(options.log, "queue error", { queue: name, error }));
       return [name, queue];
     }),
   );
@@ -72,8 +68,9 @@ export function createQueues(options: {
       // Not left to BullMQ, whose refusal would look like a queue that is away.
       if (Buffer.byteLength(JSON.stringify(data)) > MAX_PAYLOAD_BYTES)
         throw new RangeError(`the payload of ${job.kind} is larger than ${MAX_PAYLOAD_BYTES} bytes`);
-      const added = queues.get(job.queue)!.add(job.kind, data, jobOptions(job, payload, call));
-      await withTimeout(added, ENQUEUE_TIMEOUT_MS);
+      const add = () => queues.get(job.queue)!.add(job.kind, data, jobOptions(job, payload, call));
+      // Once more: the first may have met a connection that had just ended. A job too many would do no harm.
+      await withTimeout(add().catch(add), ENQUEUE_TIMEOUT_MS);
     },
     async stateOf(queue, id) {
       const state = await queues.get(queue)!.getJobState(id);
@@ -160,19 +157,30 @@ function openRedis(url: string, name: string, log: Log, role: "producer" | "work
     enableOfflineQueue: role === "worker",
     maxRetriesPerRequest: role === "worker" ? null : 1,
     retryStrategy: (times) => Math.min(100 * times, 2_000),
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    socketTimeout: SILENCE_TIMEOUT_MS[role],
   });
-  redis.on("error", (error) => log.warn("redis error", { error }));
+  const warn = seldomWarnings();
+  redis.on("error", (error) => warn(log, "redis error", { error }));
   return {
     queue: (queueName) => new Queue(queueName, { connection: redis as never }),
     workerArguments: { connection: redis, backend: undefined },
-    ping: async () => void (await redis.ping()),
+    ping: async () => requireNoEviction(await redis.info("memory")),
     close: async () => {
       redis.disconnect();
     },
   };
 }
 
+/** Any other policy lets Redis throw jobs and locks away when its memory is full. Some hosts do not tell theirs. */
+function requireNoEviction(info: string): void {
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? "noeviction";
+  if (policy !== "noeviction")
+    throw new Error(`Redis has maxmemory-policy ${policy}: it would evict jobs; set noeviction`);
+}
+
 function openPostgres(store: { url: string; poolSize: number }, name: string, log: Log): StoreConnection {
+  const warn = seldomWarnings();
   const pool = createPool(
     {
       url: store.url,
@@ -181,7 +189,7 @@ function openPostgres(store: { url: string; poolSize: number }, name: string, lo
       statementTimeoutMs: 0,
       settings: { search_path: QUEUE_SCHEMA },
     },
-    (error) => log.warn("queue connection lost", { error }),
+    (error) => warn(log, "queue connection lost", { error }),
   );
   return {
     // The two backends' types differ only in what `connection` may be.

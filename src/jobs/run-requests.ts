@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { metricsFields } from "../analytics/metrics-query.js";
 import { messageColumns } from "../db/queries/message-rows.js";
+import { csvDelimiters, csvNulls, defaultCsv } from "../exports/csv.js";
 import { safeText } from "../safe-text.js";
 
 /**
@@ -24,6 +25,31 @@ const endsAfterItStarts = (value: { from: Date; to: Date }, context: z.Refinemen
     });
 };
 
+export const csvFields = {
+  delimiter: z.enum(csvDelimiters).default(defaultCsv.delimiter),
+  bom: z.boolean().default(defaultCsv.bom),
+  null: z.enum(csvNulls).default(defaultCsv.null),
+  header: z.boolean().default(defaultCsv.header),
+  formula_guard: z.boolean().default(defaultCsv.formula_guard),
+};
+/** How a CSV file is written; only a request for one may say so. */
+export const csvRequest = z.strictObject(csvFields);
+export type CsvRequest = z.output<typeof csvRequest>;
+
+const optionsFitFormat = (
+  value: { format: string; csv?: unknown; json?: unknown },
+  context: z.RefinementCtx,
+) => {
+  for (const format of ["csv", "json"] as const)
+    if (value[format] !== undefined && value.format !== format)
+      context.addIssue({
+        code: "custom",
+        path: [format],
+        message: `is only for the format ${format}`,
+        params: { code: "other_format" },
+      });
+};
+
 export const reportTemplates = ["delivery-summary", "message-log"] as const;
 export const reportFormats = ["csv", "json", "ndjson", "xlsx"] as const;
 export type ReportFormat = (typeof reportFormats)[number];
@@ -33,6 +59,8 @@ export const reportRequest = z
     account_id: account,
     template: z.enum(reportTemplates),
     format: z.enum(reportFormats),
+    csv: csvRequest.optional(),
+    json: z.strictObject({ pretty: z.boolean().default(false) }).optional(),
     ...range,
     time_zone: metricsFields.time_zone,
     interval: metricsFields.interval,
@@ -41,7 +69,8 @@ export const reportRequest = z
     filters: metricsFields.filters,
     compression: z.literal("none").default("none"),
   })
-  .superRefine(endsAfterItStarts);
+  .superRefine(endsAfterItStarts)
+  .superRefine(optionsFitFormat);
 export type ReportRequest = z.output<typeof reportRequest>;
 
 export const columnName = z.enum(messageColumns.map((column) => column.name) as [string, ...string[]]);
@@ -53,12 +82,14 @@ export const exportRequest = z
     account_id: account,
     dataset: z.literal("messages"),
     format: z.enum(exportFormats),
+    csv: csvRequest.optional(),
     columns: z.array(columnName).min(1).optional(),
     ...range,
     filters: metricsFields.filters,
     compression: z.literal("none").default("none"),
   })
-  .superRefine(endsAfterItStarts);
+  .superRefine(endsAfterItStarts)
+  .superRefine(optionsFitFormat);
 export type ExportRequest = z.output<typeof exportRequest>;
 
 export const aggregationRequest = z

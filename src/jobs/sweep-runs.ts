@@ -13,6 +13,8 @@ import { runJobs } from "./run-jobs.js";
 
 /** Older than any heartbeat or enqueue in flight; the queue itself recovers a dead worker's job sooner. */
 const IDLE_MS = 20_000;
+/** A run that its API could not enqueue. Longer than another try may take. */
+const UNASKED_MS = 2_000;
 const RUNS_PER_SWEEP = 1_000;
 
 /**
@@ -30,7 +32,11 @@ export const sweepRuns = defineJob({
   schedule: { cron: "*/10 * * * * *", payload: {} },
   async run(_payload, context) {
     const counts = { left: 0, enqueued: 0, failed: 0, cancelled: 0 };
-    for (const run of await idleRuns(context.db, IDLE_MS, RUNS_PER_SWEEP)) {
+    for (const run of await idleRuns(
+      context.db,
+      { idleMs: IDLE_MS, unaskedMs: UNASKED_MS },
+      RUNS_PER_SWEEP,
+    )) {
       context.signal.throwIfAborted();
       counts[await settle(run, context)]++;
     }
@@ -57,6 +63,6 @@ async function settle(run: Run, context: JobContext): Promise<"left" | "enqueued
   // and a finished one would block the same id.
   if (state === "completed") await context.removeJob(job.queue, runJobId(key));
   await context.enqueue(job, key, { id: runJobId(key) });
-  await markEnqueued(context.db, key);
+  await markEnqueued(context.db, key, true);
   return "enqueued";
 }

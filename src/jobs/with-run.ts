@@ -1,3 +1,4 @@
+import { isDatabaseAway } from "../db/errors.js";
 import {
   beatRun,
   type Claim,
@@ -80,10 +81,10 @@ async function settleError(
       await settleRun(db, claim, { status: "cancelled" });
       return { cancelled: true };
     }
-    if (error.why === "shutdown") {
-      await settleRun(db, claim, { status: "queued", spendAttempt: false });
-      throw error;
-    }
+  }
+  if (isInterrupted(error, "shutdown") || isDatabaseAway(error)) {
+    await settleRun(db, claim, { status: "queued", spendAttempt: false });
+    throw error;
   }
   const shown = shownError(error);
   const final = error instanceof PermanentJobError || job.isLastAttempt;
@@ -94,6 +95,9 @@ async function settleError(
   );
   throw error;
 }
+
+const isInterrupted = (error: unknown, why: Interrupted["why"]) =>
+  error instanceof Interrupted && error.why === why;
 
 /** What the person who asked for the run gets to see; an unknown error's text may hold anything, so it stays in the log. */
 function shownError(error: unknown): { code: string; message: string } {
@@ -114,7 +118,7 @@ export async function giveUpRun(
   error: Error,
   { db, log }: Pick<JobContext, "db" | "log">,
 ): Promise<void> {
-  const poisoned = /stalled|started more than/i.test(error.message);
+  const poisoned = /stalled/i.test(error.message);
   const shown = poisoned
     ? { code: "poison", message: "The work ended its worker process several times and was given up." }
     : shownError(error);

@@ -3,10 +3,11 @@ import { pipeline } from "node:stream/promises";
 import type { CopySource } from "../db/copy.js";
 import { type MessageSelection, messageColumns, messagesFrom } from "../db/queries/message-rows.js";
 import type { Column } from "../exports/columns.js";
-import { crlfRows, csvCopySql, csvHeader } from "../exports/csv.js";
-import { jsonArray } from "../exports/json.js";
+import { type CsvOptions, crlfRows, csvCopySql, csvHead } from "../exports/csv.js";
+import { jsonArray, prettyDocument } from "../exports/json.js";
 import { countRows } from "../exports/measure.js";
-import { jsonCopySql } from "../exports/ndjson.js";
+import { jsonCopySql, jsonLines } from "../exports/ndjson.js";
+import type { ReportHead } from "./describe-report.js";
 
 export type MessageFormat = "csv" | "json" | "ndjson" | "xlsx";
 
@@ -46,26 +47,32 @@ export async function streamMessages(
     columns: readonly Column[];
     format: MessageFormat;
     createdAt: Date;
+    csv?: CsvOptions | undefined;
+    /** JSON for people: indented, and inside a document that begins with `head`. */
+    pretty?: boolean | undefined;
+    /** What a workbook and a pretty document say of themselves. */
+    head?: ReportHead;
   },
   signal: AbortSignal,
 ): Promise<RowStream> {
-  const { selection, columns, format } = request;
+  const { selection, columns, format, csv, head } = request;
   const from = messagesFrom(selection, { ordered: true });
   if (format === "csv") {
     const rows = crlfRows();
-    const source = await copy.stream(csvCopySql(columns, from), signal);
-    return { bytes: joined(csvHeader(columns), source, rows), rows: () => rows.rows() };
+    const source = await copy.stream(csvCopySql(columns, from, csv), signal);
+    return { bytes: joined(csvHead(columns, csv), source, rows), rows: () => rows.rows() };
   }
   const source = await copy.stream(jsonCopySql(columns, from), signal);
   if (format === "ndjson") {
     const rows = countRows();
     return { bytes: joined("", source, rows), rows: () => rows.rows() };
   }
+  if (format === "json" && request.pretty) return prettyDocument({ ...head }, "messages", jsonLines(source));
   if (format === "json") {
     const rows = jsonArray();
     return { bytes: joined("", source, rows), rows: () => rows.rows() };
   }
-  return streamWorkbook(source, columns, request.createdAt);
+  return streamWorkbook(source, columns, request);
 }
 
 /** `head` and then `source` through `transform`; an error or an early end of either side reaches the other. */
@@ -88,27 +95,23 @@ function joined(head: string, source: Readable, transform: NodeJS.ReadWriteStrea
 async function streamWorkbook(
   source: Readable,
   columns: readonly Column[],
-  createdAt: Date,
+  { createdAt, head }: { createdAt: Date; head?: ReportHead },
 ): Promise<RowStream> {
   const { writeXlsx } = await import("../exports/xlsx.js");
   let count = 0;
   async function* rows() {
-    for await (const line of lines(source)) {
+    for await (const line of jsonLines(source)) {
       count++;
       yield Object.values(JSON.parse(line) as Record<string, unknown>);
     }
   }
-  const sheets = [{ name: "Messages", columns, rows: rows() }];
-  return { bytes: writeXlsx({ sheets, createdAt }), rows: () => count };
+  const sheets = [{ name: "messages", columns, rows: rows() }];
+  return { bytes: writeXlsx({ sheets, createdAt, ...(head && workbookHead(head)) }), rows: () => count };
 }
 
-async function* lines(source: Readable): AsyncIterable<string> {
-  let rest = "";
-  const decoder = new TextDecoder();
-  for await (const chunk of source as AsyncIterable<Buffer>) {
-    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = parts.pop()!;
-    yield* parts;
-  }
-  if (rest) yield rest;
-}
+/** The zone and the document properties of a workbook. */
+export const workbookHead = (head: ReportHead) => ({
+  timeZone: head.time_zone,
+  title: head.report,
+  description: `Account ${head.account_id}, from ${head.from} to ${head.to} (exclusive). Times in ${head.time_zone}.`,
+});

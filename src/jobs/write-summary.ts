@@ -1,13 +1,17 @@
 import { Readable } from "node:stream";
-import type { MetricDimension } from "../analytics/catalog.js";
+import type { Interval } from "../analytics/buckets.js";
+import { findMetric, type Metric, type MetricDimension } from "../analytics/catalog.js";
 import { planMetrics } from "../analytics/metrics-plan.js";
 import { toMetricsQuery } from "../analytics/metrics-query.js";
 import type { Db } from "../db/client.js";
 import { type MetricsRow, readMetrics } from "../db/queries/read-metrics.js";
 import type { ColumnType } from "../exports/columns.js";
-import { csvHeader, csvLine } from "../exports/csv.js";
-import type { ReportFormat, ReportRequest } from "./run-requests.js";
-import type { RowStream } from "./write-messages.js";
+import { csvHead, csvLine } from "../exports/csv.js";
+import { prettyDocument } from "../exports/json.js";
+import type { XlsxColumn } from "../exports/xlsx.js";
+import type { ReportHead } from "./describe-report.js";
+import type { ReportRequest } from "./run-requests.js";
+import { type RowStream, workbookHead } from "./write-messages.js";
 
 /** What a delivery summary says of every section, in this order. */
 const summaryMetrics = [
@@ -117,48 +121,92 @@ export function longRows(sections: readonly Section[]): LongRow[] {
 /** Writes a summary as a file. It is small, so its rows are made in memory. */
 export async function writeSummary(
   sections: readonly Section[],
-  format: ReportFormat,
+  request: Pick<ReportRequest, "format" | "interval" | "csv" | "json">,
+  head: ReportHead,
   createdAt: Date,
 ): Promise<RowStream> {
-  if (format === "xlsx") return writeWorkbook(sections, createdAt);
+  const { format, csv, json } = request;
+  if (format === "xlsx") return writeWorkbook(sections, request.interval, head, createdAt);
+  if (format === "json" && json?.pretty)
+    return prettyDocument({ ...head, units: unitsOf(sections) }, "sections", sections.map(sectionText));
   const rows = longRows(sections);
-  return { bytes: Readable.from([Buffer.from(textOf(rows, format))]), rows: () => rows.length };
+  const lines = rows.map((row) =>
+    format === "csv" ? csvLine(Object.values(row), longTypes, csv) : JSON.stringify(row),
+  );
+  const names = longColumns.map((name) => ({ name }));
+  const text =
+    format === "csv"
+      ? csvHead(names, csv) + lines.join("")
+      : format === "ndjson"
+        ? lines.map((line) => `${line}\n`).join("")
+        : `[\n${lines.join(",\n")}\n]\n`;
+  return { bytes: Readable.from([Buffer.from(text)]), rows: () => rows.length };
 }
 
-function textOf(rows: readonly LongRow[], format: Exclude<ReportFormat, "xlsx">): string {
-  if (format === "csv")
-    return (
-      csvHeader(longColumns.map((name) => ({ name }))) +
-      rows
-        .map((row) =>
-          csvLine(
-            longColumns.map((name) => row[name]),
-            longTypes,
-          ),
-        )
-        .join("")
-    );
-  const lines = rows.map((row) => JSON.stringify(row));
-  if (format === "ndjson") return lines.map((line) => `${line}\n`).join("");
-  return lines.length === 0 ? "[]\n" : `[\n${lines.join(",\n")}\n]\n`;
-}
+const unitOf = (metric: string): Metric["unit"] => findMetric(metric)!.unit;
 
-/** For people: a sheet per section, a column per metric. */
-async function writeWorkbook(sections: readonly Section[], createdAt: Date): Promise<RowStream> {
+const unitsOf = (sections: readonly Section[]) =>
+  Object.fromEntries(sections.flatMap(({ metrics }) => metrics.map((metric) => [metric, unitOf(metric)])));
+
+/** Nested: a row holds its key, if it has one, and its metrics. */
+const sectionText = ({ name, key, metrics, rows }: Section): string =>
+  JSON.stringify({
+    section: name,
+    rows: rows.map((row) =>
+      Object.fromEntries([...(key ? [key] : []), ...metrics].map((field) => [field, row[field] ?? null])),
+    ),
+  });
+
+const unitFormats: Record<Metric["unit"], string> = {
+  messages: "#,##0",
+  ratio: "0.00%",
+  seconds: '#,##0.000" s"',
+};
+const bucketFormat = (interval: Interval) =>
+  interval === "15m" || interval === "hour" ? "yyyy-mm-dd hh:mm" : "yyyy-mm-dd";
+
+/** For people: the totals, then a sheet per section with a column per metric, then what the report is about. */
+async function writeWorkbook(
+  [totals, ...sections]: readonly Section[],
+  interval: Interval,
+  head: ReportHead,
+  createdAt: Date,
+): Promise<RowStream> {
   const { writeXlsx } = await import("../exports/xlsx.js");
-  let count = 0;
-  const sheets = sections.map(({ name, key, metrics, rows }) => ({
-    name: name.replaceAll("_", " "),
+  const whole = totals!.rows[0];
+  const summary = {
+    name: "Summary",
     columns: [
-      ...(key ? [{ name: key, type: key === "bucket" ? ("timestamp" as const) : ("text" as const) }] : []),
-      ...metrics.map((metric) => ({ name: metric, type: "number" as const })),
+      { name: "metric", type: "text" as const },
+      { name: "value", type: "number" as const },
+      { name: "unit", type: "text" as const },
     ],
-    rows: (async function* () {
-      for (const row of rows) {
-        count++;
-        yield [...(key ? [row[key] ?? null] : []), ...metrics.map((metric) => row[metric] ?? null)];
-      }
-    })(),
+    rows: totals!.metrics.map((metric) => [metric, whole?.[metric] ?? null, unitOf(metric)]),
+    formatOf: (row: readonly unknown[], column: number) =>
+      column === 1 ? unitFormats[unitOf(row[0] as string)] : undefined,
+  };
+  const tables = sections.map(({ name, key, metrics, rows }) => ({
+    name: name.replaceAll("_", " "),
+    columns: [...(key ? [keyColumn(key, interval)] : []), ...metrics.map(metricColumn)],
+    rows: rows.map((row) => [...(key ? [key] : []), ...metrics].map((field) => row[field] ?? null)),
   }));
-  return { bytes: writeXlsx({ sheets, createdAt }), rows: () => count };
+  const about = {
+    name: "about",
+    columns: ["property", "value"].map((name) => ({ name, type: "text" as const })),
+    rows: Object.entries(head),
+  };
+  const sheets = [summary, ...tables, about];
+  const count = sheets.reduce((sum, sheet) => sum + sheet.rows.length, 0);
+  return { bytes: writeXlsx({ sheets, createdAt, ...workbookHead(head) }), rows: () => count };
 }
+
+const keyColumn = (key: "bucket" | MetricDimension, interval: Interval): XlsxColumn =>
+  key === "bucket"
+    ? { name: key, type: "timestamp", numberFormat: bucketFormat(interval) }
+    : { name: key, type: "text" };
+
+const metricColumn = (metric: string): XlsxColumn => ({
+  name: metric,
+  type: "number",
+  numberFormat: unitFormats[unitOf(metric)],
+});

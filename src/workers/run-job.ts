@@ -1,5 +1,6 @@
 import { DelayedError, type Job, UnrecoverableError } from "bullmq";
 import { z } from "zod";
+import { isDatabaseAway } from "../db/errors.js";
 import { PermanentJobError } from "../errors.js";
 import type { JobContext, JobDefinition } from "../jobs/define-job.js";
 import { Interrupted } from "../jobs/interrupted.js";
@@ -16,10 +17,14 @@ export interface JobServices extends Omit<JobContext, "signal" | "job" | "log"> 
   observe: (kind: string, end: JobEnd, durationMs: number) => void;
 }
 
+/** The first wait for a database that is away; it doubles with every start, so that a job lasts minutes of outage. */
+const DATABASE_AWAY_MS = 2_000;
+const DATABASE_AWAY_MAX_MS = 60_000;
+
 /**
  * Runs one job of any kind: checks its payload, gives it a child logger with its ids and a signal that fires on
  * time-out, lost lock and shutdown, and translates how it ended into what the queue understands. A job that was only
- * told to leave goes back to the queue without spending an attempt.
+ * told to leave, or found the database away, goes back to the queue without spending an attempt.
  */
 export async function runJob<Payload>(
   definition: JobDefinition<Payload>,
@@ -63,6 +68,11 @@ export async function runJob<Payload>(
       await job.moveToDelayed(Date.now(), token);
       throw new DelayedError();
     }
+    if (isDatabaseAway(error)) {
+      end("handed_back", "warn", { error });
+      await job.moveToDelayed(Date.now() + databaseAwayMs(job.attemptsStarted), token);
+      throw new DelayedError();
+    }
     if (error instanceof PermanentJobError) {
       end("given_up", "error", { error });
       throw new UnrecoverableError(error.message);
@@ -73,6 +83,9 @@ export async function runJob<Payload>(
     timeout.clear();
   }
 }
+
+const databaseAwayMs = (starts: number) =>
+  Math.min(DATABASE_AWAY_MS * 2 ** Math.max(0, starts - 1), DATABASE_AWAY_MAX_MS);
 
 function parsePayload<Payload>(definition: JobDefinition<Payload>, job: Job): Payload {
   const parsed = definition.payload.safeParse(job.data);

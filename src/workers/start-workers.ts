@@ -9,13 +9,17 @@ import { type AnyJob, queueNames } from "../jobs/define-job.js";
 import { jobs } from "../jobs/index.js";
 import { Interrupted } from "../jobs/interrupted.js";
 import { openStore, queueKey } from "../jobs/queue.js";
+import { seldomWarnings } from "../log.js";
 import { watchClock } from "./clock-watch.js";
 import { type JobEnd, type JobServices, runJob } from "./run-job.js";
 
-/** A job that ends its worker's process again and again is given up after so many starts. */
-export const MAX_STARTS = 8;
-/** Deaths of a worker that a job survives: a rolling restart may hit the same job more than once. */
+/**
+ * Deaths of a worker that a job survives: a crash or a lost machine may hit the same job more than once. The next one
+ * is taken for the job's own doing.
+ */
 export const MAX_STALLS = 4;
+/** A COPY that brings nothing for so long has lost its server. */
+const COPY_SILENCE_MS = 15 * 60_000;
 /** How long a drained job has to let go after it was told to. */
 const HAND_BACK_MS = 5_000;
 
@@ -46,9 +50,16 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
     },
   });
   const store = openStore(queueStore(config, context.databaseUrl), "worker", log, "worker");
+  const warn = seldomWarnings();
   const copyPool = createPool(
-    { url: context.databaseUrl, name: "worker copy", size: copyPoolSize(config), statementTimeoutMs: 0 },
-    (error) => log.warn("copy connection lost", { error }),
+    {
+      url: context.databaseUrl,
+      name: "worker copy",
+      size: copyPoolSize(config),
+      statementTimeoutMs: 0,
+      silenceTimeoutMs: COPY_SILENCE_MS,
+    },
+    (error) => warn(log, "copy connection lost", { error }),
   );
   const shutdown = new AbortController();
   const services: JobServices = {
@@ -79,14 +90,13 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
       lockRenewTime: config.workers.lockMs / 3,
       stalledInterval: config.workers.stalledCheckMs,
       maxStalledCount: MAX_STALLS,
-      maxStartedAttempts: MAX_STARTS,
       drainDelay: 5,
     };
     const key = queueKey(context.installation.installationId, name);
     const worker = (backend
       ? new Worker(key, process, settings, backend)
       : new Worker(key, process, settings)) as unknown as Worker;
-    worker.on("error", (error) => log.warn("worker error", { queue: name, error }));
+    worker.on("error", (error) => warn(log, "worker error", { queue: name, error }));
     worker.on("stalled", (job) => log.warn("job stalled: its worker went away", { queue: name, job }));
     worker.on("failed", (job, error) => {
       if (job) void giveUpIfFinal(byKind, job, error, services);

@@ -1,7 +1,6 @@
 import { CronExpressionParser } from "cron-parser";
-import type { AnyJob } from "../jobs/define-job.js";
-import type { Enqueue } from "../jobs/queue.js";
-import type { Log } from "../log.js";
+import type { AnyJob, Enqueue } from "../jobs/define-job.js";
+import { type Log, seldomWarnings } from "../log.js";
 
 export interface Ticker {
   /** Adds a job for each schedule whose latest fire has not been added yet. */
@@ -16,6 +15,7 @@ export function createTicker(definitions: readonly AnyJob[], enqueue: Enqueue, l
   const scheduled = definitions.flatMap((job) =>
     job.schedule ? [{ job, schedule: job.schedule, lastFire: 0 }] : [],
   );
+  const warn = seldomWarnings();
   for (const { schedule } of scheduled) latestFire(schedule.cron, new Date());
   return {
     async tick(now) {
@@ -26,7 +26,7 @@ export function createTicker(definitions: readonly AnyJob[], enqueue: Enqueue, l
           await enqueue(entry.job, entry.schedule.payload, { id: `${entry.job.kind}-at-${fire}` });
           entry.lastFire = fire;
         } catch (error) {
-          log.warn("schedule not added; the next tick tries again", { kind: entry.job.kind, error });
+          warn(log, "schedule not added; the next tick tries again", { kind: entry.job.kind, error });
         }
       }
     },

@@ -112,7 +112,7 @@ describe("each bad event is refused alone", () => {
     expect(reply.json.rejected).toEqual([{ index: 0, code, message: expect.stringContaining(names) }]);
   });
 
-  test("one of each in 1,000: the others are stored", async () => {
+  test("F26: one of each in 1,000: the others are stored", async () => {
     const events: unknown[] = times(1_000, (i) => event(i, { account_id: "f26" }));
     bad.forEach(([, , , value], i) => {
       events[i * 7 + 3] = value;

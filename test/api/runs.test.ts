@@ -120,6 +120,21 @@ describe("asking for a report", () => {
       "format",
     ]);
     expect(await refused("reports", { ...report, to: report.from })).toEqual(["to"]);
+    for (const [format, options, path] of [
+      ["csv", { csv: { delimiter: "x" } }, "csv.delimiter"],
+      ["csv", { csv: { quote: "'" } }, "csv.quote"],
+      ["csv", { csv: { null: "=1" } }, "csv.null"],
+      ["csv", { json: { pretty: true } }, "json"],
+      ["json", { csv: {} }, "csv"],
+      ["json", { json: { indent: 2 } }, "json.indent"],
+    ] as const)
+      expect(await refused("reports", { ...report, format, ...options })).toEqual([path]);
+    expect(
+      await refused("exports", {
+        ...{ account_id: "shop", dataset: "messages", format: "ndjson", from: report.from, to: report.to },
+        csv: { bom: true },
+      }),
+    ).toEqual(["csv"]);
     // PostgreSQL can store neither.
     expect(await refused("reports", { ...report, account_id: "shop\0" })).toEqual(["account_id"]);
     for (const value of ["x\0", "x\ud800"])

@@ -49,6 +49,20 @@ describe("the stream export", () => {
     expect((await get({ columns: "status", "filter[channel_id]": "nowhere" })).text).toBe("status\r\n");
   });
 
+  it("writes CSV as it is asked to", async () => {
+    const { text } = await get({
+      columns: "contact_id,status",
+      "csv[delimiter]": ";",
+      "csv[null]": "NULL",
+      "csv[header]": "false",
+      "csv[formula_guard]": "false",
+    });
+    const lines = text.split("\r\n");
+    expect(lines).toHaveLength(messages + 1);
+    expect(lines[0]).toBe("=1+1;read");
+    expect(lines).toContain("NULL;sent");
+  });
+
   it("answers HEAD without a body", async () => {
     const { status, headers, text } = await get({}, "HEAD");
     expect([status, text]).toEqual([200, ""]);
@@ -65,6 +79,10 @@ describe("the stream export", () => {
     expect(await wrong({ dataset: "events" })).toEqual([400, "dataset"]);
     expect(await wrong({ to: seedRange.from })).toEqual([400, "to"]);
     expect(await wrong({ sort: "x" })).toEqual([400, "sort"]);
+    expect(await wrong({ "csv[delimiter]": "x" })).toEqual([400, "csv[delimiter]"]);
+    expect(await wrong({ "csv[bom]": "1" })).toEqual([400, "csv[bom]"]);
+    expect(await wrong({ "csv[quote]": "x" })).toEqual([400, "csv[quote]"]);
+    expect(await wrong({ "csv[header]": "false", format: "ndjson" })).toEqual([400, "csv[header]"]);
     expect(await wrong({ account_id: "nobody" })).toEqual([404, "account_not_found"]);
   });
 });
@@ -89,7 +107,7 @@ describe("a reader that leaves", () => {
     return response;
   }
 
-  it.each(["csv", "ndjson"])("stops the database within a second (%s)", async (format) => {
+  it.each(["csv", "ndjson"])("F20: stops the database within a second (%s)", async (format) => {
     await app.context.pool.query(`insert into accounts (account_id) values ('big') on conflict do nothing`);
     await app.context.pool.query(
       `insert into messages (account_id, message_id, anchor_at, contact_id, updated_at)

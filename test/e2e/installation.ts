@@ -1,21 +1,36 @@
-import { readdir } from "node:fs/promises";
+import { readdir, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import type { Run as RunRow } from "../../src/db/queries/runs.js";
+import { createQueues } from "../../src/jobs/queue.js";
+import { sweepFiles } from "../../src/jobs/sweep-files.js";
+import { testConfigFolder } from "../support/app.js";
 import { compile } from "../support/compile.js";
-import { openTestDb, type TestDb } from "../support/postgres.js";
+import { openTestDb, silentLog, type TestDb } from "../support/postgres.js";
 import { startRedis, type TestRedis } from "../support/redis.js";
-import { type Api, apiOf, type Process, type Run, start, stopAll, temporaryFolder } from "./support.js";
+import {
+  type Api,
+  apiOf,
+  type Process,
+  type Run,
+  start,
+  stopAll,
+  temporaryFolder,
+  until,
+} from "./support.js";
 
 /** The account that `seedMessages` fills and `orderLog` reports on. */
 export const ACCOUNT = "acme";
-const API_KEY = "installation-test-key";
+export const API_KEY = "installation-test-key";
 
-type Program = "api" | "worker" | "scheduler";
+/** `service` is what `npm start` starts: the supervisor with the three others below it. */
+type Program = "api" | "worker" | "scheduler" | "service";
 const files: Record<Program, string> = {
   api: "api/main.js",
   worker: "workers/main.js",
   scheduler: "workers/scheduler.js",
+  service: "start.js",
 };
 
 export interface InstallationOptions {
@@ -24,8 +39,12 @@ export interface InstallationOptions {
   redis?: Record<string, string>;
   /** What is started at once: one API, one scheduler and one worker unless said otherwise. */
   processes?: readonly Program[];
+  /** Its database, instead of one in the suite's server; closed with the installation. */
+  database?: TestDb;
   /** For every process. */
   env?: Record<string, string>;
+  /** Run as the worker instead of the product's: a module that finds the compiled tree in `process.env.DIST`. */
+  workerFile?: string;
 }
 
 /** The service as several real processes on a database, a Redis and a folder of its own. */
@@ -44,8 +63,16 @@ export interface Installation {
   seedMessages(rows: number): Promise<void>;
   /** Asks for a message log of everything that was seeded. */
   orderLog(format?: string): Promise<Run>;
+  /** Asks for a file of the same messages as an export. */
+  orderExport(): Promise<Run>;
+  /** What the database says of a run. */
+  row(runId: string): Promise<RunRow>;
+  /** The worker that writes the run's file, as soon as it has written so many bytes of it. */
+  writerOf(runId: string, bytes: number): Promise<Process>;
   /** Names of the files that exist for a run, finished or not. */
   filesOf(runId: string): Promise<string[]>;
+  /** Makes the run's files look two hours old, and has a worker sweep the folder. */
+  sweepAgedFiles(runId: string): Promise<void>;
   /** Calls with a connection to Redis that is closed afterwards. */
   withRedis<T>(work: (redis: Redis) => Promise<T>): Promise<T>;
   stop(): Promise<void>;
@@ -53,8 +80,8 @@ export interface Installation {
 
 export async function startInstallation(options: InstallationOptions): Promise<Installation> {
   const [compiled, test, folder] = await Promise.all([
-    compile(["api/main.ts", "workers/main.ts", "workers/scheduler.ts"]),
-    openTestDb(),
+    compile(["start.ts", "api/main.ts", "workers/main.ts", "workers/scheduler.ts"]),
+    options.database ?? openTestDb(),
     temporaryFolder(),
   ]);
   const redis = options.queues === "redis" ? await startRedis(options.redis) : undefined;
@@ -62,15 +89,17 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     DATABASE_URL: test.url,
     ...(redis ? { REDIS_URL: redis.url } : {}),
     DATA_DIR: folder.path,
-    CONFIG_DIR: folder.path,
+    CONFIG_DIR: testConfigFolder,
     API_KEY,
     HOST: "127.0.0.1",
     PORT: "0",
+    DIST: compiled.dist,
     ...options.env,
   };
   const running: { program: Program; process: Process }[] = [];
   const launch = (program: Program, more: Record<string, string> = {}): Process => {
-    const process = start(compiled, files[program], { ...env, ...more });
+    const file = (program === "worker" && options.workerFile) || files[program];
+    const process = start(compiled, file, { ...env, ...more });
     running.push({ program, process });
     return process;
   };
@@ -84,8 +113,19 @@ export async function startInstallation(options: InstallationOptions): Promise<I
   try {
     const first = (options.processes ?? ["api", "worker", "scheduler"]).map((program) => launch(program));
     await Promise.all(first.map(({ ready }) => ready));
-    const server = running.find(({ program }) => program === "api")?.process;
+    const server = running.find(({ program }) => program === "api" || program === "service")?.process;
     const api = apiOf({ url: server ? (await server.ready).url : "", apiKey: API_KEY });
+    const row = (runId: string) =>
+      test.db.selectFrom("runs").selectAll().where("run_id", "=", runId).executeTakeFirstOrThrow();
+    const folderOf = (runId: string) => join(folder.path, "artifacts", runId);
+    const filesOf = (runId: string) => readdir(folderOf(runId)).catch(() => []);
+    const order = (what: "reports" | "exports", fields: Record<string, unknown>) =>
+      api.json<Run>("POST", `/analytics/${what}`, {
+        account_id: ACCOUNT,
+        from: "2026-01-01T00:00:00Z",
+        to: "2026-02-01T00:00:00Z",
+        ...fields,
+      });
     return {
       test,
       get redis() {
@@ -105,15 +145,46 @@ export async function startInstallation(options: InstallationOptions): Promise<I
         return process;
       },
       seedMessages: (rows) => seedMessages(test, rows),
-      orderLog: (format = "csv") =>
-        api.json<Run>("POST", "/analytics/reports", {
-          account_id: ACCOUNT,
-          template: "message-log",
-          format,
-          from: "2026-01-01T00:00:00Z",
-          to: "2026-02-01T00:00:00Z",
-        }),
-      filesOf: (runId) => readdir(join(folder.path, "artifacts", runId)).catch(() => []),
+      orderLog: (format = "csv") => order("reports", { template: "message-log", format }),
+      orderExport: () => order("exports", { dataset: "messages", format: "csv" }),
+      row,
+      writerOf: (runId, bytes) =>
+        until(
+          `${bytes} bytes of ${runId} are written`,
+          async () => {
+            const { worker, fence } = await row(runId);
+            const part = join(folderOf(runId), `${fence}.part`);
+            const written = await stat(part).catch(() => undefined);
+            if (!written || written.size < bytes) return undefined;
+            return running.find(({ process }) => worker?.endsWith(`/${process.pid}`))?.process;
+          },
+          { everyMs: 2 },
+        ),
+      filesOf,
+      async sweepAgedFiles(runId) {
+        const then = Date.now() / 1000 - 2 * 3_600;
+        for (const name of await filesOf(runId)) await utimes(join(folderOf(runId), name), then, then);
+        const { installation_id } = await test.db
+          .selectFrom("installation")
+          .select("installation_id")
+          .executeTakeFirstOrThrow();
+        const queues = createQueues({
+          store: redis ? { kind: "redis", url: redis.url } : { kind: "postgres", url: test.url, poolSize: 2 },
+          installationId: installation_id,
+          process: "test",
+          log: silentLog,
+        });
+        try {
+          const id = `sweep-for-${runId}`;
+          await queues.enqueue(sweepFiles, {}, { id });
+          await until(
+            "the files are swept",
+            async () => (await queues.stateOf("maintenance", id)) === "completed",
+          );
+        } finally {
+          await queues.close();
+        }
+      },
       async withRedis(work) {
         const client = new Redis(redis!.url, { maxRetriesPerRequest: null, retryStrategy: () => 50 });
         client.on("error", () => {});

@@ -1,18 +1,19 @@
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { foldBatch, type Position } from "../../src/db/fold/fold-account.js";
+import { testConfigFolder } from "../support/app.js";
 import { type Compiled, compile } from "../support/compile.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { type Process, type Ready, start, stopAll, temporaryFolder } from "./support.js";
 
-const ROUNDS = 10;
+const ROUNDS = process.env.TEST_FULL === "1" ? 20 : 10;
 const CLIENTS = 200;
 /** A round's kill comes after a random number of acknowledgements, this many at most. */
 const ACKNOWLEDGED_AT_MOST = 600;
 const RESTART_WITHIN_MS = 5_000;
 const API_KEY = "kill-api-test-key";
 
-// Ten starts of a process.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
+// Up to twenty starts of a process.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 60_000 });
 
 let compiled: Compiled;
 let test: TestDb;
@@ -33,7 +34,7 @@ const startApi = () =>
   start(compiled, "api/main.js", {
     DATABASE_URL: test.url,
     DATA_DIR: folder.path,
-    CONFIG_DIR: folder.path,
+    CONFIG_DIR: testConfigFolder,
     API_KEY,
     HOST: "127.0.0.1",
     PORT: "0",
@@ -95,7 +96,7 @@ async function foldAll(): Promise<void> {
   }
 }
 
-it("what was acknowledged is stored once, whatever the moment at which the API dies", async () => {
+it("F07: what was acknowledged is stored once, whatever the moment at which the API dies", async () => {
   const restarts: number[] = [];
   for (let at = 0; at < ROUNDS; at++) restarts.push(await round());
   const inOrder = restarts.map(Math.round).sort((a, b) => a - b);

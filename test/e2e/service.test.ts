@@ -6,6 +6,7 @@ import { generateTraffic } from "../../src/cli/demo/traffic.js";
 import { findEmbeddedPostgres, startEmbeddedPostgres } from "../../src/embedded/postgres.js";
 import { createQueues } from "../../src/jobs/queue.js";
 import { alive, query } from "../embedded/support.js";
+import { testConfigFolder } from "../support/app.js";
 import { type Compiled, compile } from "../support/compile.js";
 import { silentLog } from "../support/postgres.js";
 import {
@@ -45,7 +46,7 @@ beforeAll(async () => {
   ]);
   settings = {
     DATA_DIR: folder.path,
-    CONFIG_DIR: folder.path,
+    CONFIG_DIR: testConfigFolder,
     HOST: "127.0.0.1",
     PORT: "0",
     WORKER_COUNT: "2",

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { Compiled } from "../support/compile.js";
@@ -23,9 +23,9 @@ export interface Process {
   output(): string;
 }
 
-/** Starts one program of the compiled tree, blind to the settings of whoever runs the tests. */
+/** Starts a program, by its place in the compiled tree or its whole path, blind to the settings of whoever runs the tests. */
 export function start(compiled: Compiled, file: string, env: Record<string, string>): Process {
-  const child = fork(join(compiled.dist, file), [], {
+  const child = fork(resolve(compiled.dist, file), [], {
     stdio: ["ignore", "pipe", "pipe", "ipc"],
     env: { PATH: process.env.PATH, NODE_ENV: "test", LOG_LEVEL: "warn", ...env },
   });
@@ -40,9 +40,12 @@ export function start(compiled: Compiled, file: string, env: Record<string, stri
   return { child, pid: child.pid!, ready, ended, output: () => output };
 }
 
-/** Ends what is still running: asks first, so that a supervisor can take its children along. */
+/** Ends what is still running, or frozen: asks first, so that a supervisor can take its children along. */
 export async function stopAll(processes: readonly Process[]): Promise<void> {
-  for (const { child } of processes) child.kill("SIGTERM");
+  for (const { child } of processes) {
+    child.kill("SIGTERM");
+    child.kill("SIGCONT");
+  }
   await Promise.all(processes.map(({ ended }) => ended));
 }
 

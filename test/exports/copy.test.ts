@@ -7,7 +7,7 @@ import pg from "pg";
 import { from as copyFrom, to as copyTo } from "pg-copy-streams";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Column } from "../../src/exports/columns.js";
-import { crlfRows, csvCopySql, csvHeader, csvLine } from "../../src/exports/csv.js";
+import { crlfRows, csvCopySql, csvHead, csvLine } from "../../src/exports/csv.js";
 import { jsonArray } from "../../src/exports/json.js";
 import { countRows } from "../../src/exports/measure.js";
 import { jsonCopySql } from "../../src/exports/ndjson.js";
@@ -103,7 +103,7 @@ describe("CSV", () => {
       (4, '', 'infinity', 'NaN', 'null')`);
     const rows = crlfRows();
     const body = await copy(csvCopySql(columns, FROM), rows);
-    expect(csvHeader(columns) + body).toBe(
+    expect(csvHead(columns) + body).toBe(
       [
         "id,body,sent_at,amount,extra",
         "1,'=1+1,2025-12-31T18:14:59.999Z,1000,[-1]",
@@ -136,7 +136,7 @@ describe("CSV", () => {
         await client.query("TRUNCATE t, back");
         await insertBodies(values);
         const file =
-          csvHeader(columns.slice(0, 2)) + (await copy(csvCopySql(columns.slice(0, 2), FROM), crlfRows()));
+          csvHead(columns.slice(0, 2)) + (await copy(csvCopySql(columns.slice(0, 2), FROM), crlfRows()));
         const byHand = values.map((value, i) => csvLine([i + 1, value], ["integer", "text"])).join("");
         const [, ...rows] = parseCsv(file);
         expect(rows).toEqual(parseCsv(`h\r\n${byHand}`).slice(1));

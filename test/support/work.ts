@@ -10,8 +10,7 @@ import { insertRun, type Run, type RunKey } from "../../src/db/queries/runs.js";
 import type { RunKind } from "../../src/db/schema.js";
 import type { ArtifactStore } from "../../src/exports/artifacts/artifact-store.js";
 import { createDiskStore } from "../../src/exports/artifacts/disk.js";
-import type { JobContext, JobDefinition } from "../../src/jobs/define-job.js";
-import type { EnqueueOptions, JobState } from "../../src/jobs/queue.js";
+import type { EnqueueOptions, JobContext, JobDefinition, JobState } from "../../src/jobs/define-job.js";
 import { openTestDb, silentLog, type TestDb } from "./postgres.js";
 
 export interface Enqueued {
@@ -41,10 +40,10 @@ export interface TestWork extends TestDb {
   file(key: RunKey): Promise<Buffer>;
 }
 
-/** A migrated database and an empty artifact store, for the jobs of one test file. */
-export async function openWork(): Promise<TestWork> {
-  const test = await openTestDb();
-  const artifactRoot = await mkdtemp(join(tmpdir(), "artifacts-test-"));
+/** A migrated database and an artifact store, for the jobs of one test file: new ones, or those of an installation. */
+export async function openWork(given?: { test: TestDb; artifactRoot: string }): Promise<TestWork> {
+  const test = given?.test ?? (await openTestDb());
+  const artifactRoot = given?.artifactRoot ?? (await mkdtemp(join(tmpdir(), "artifacts-test-")));
   const artifacts = createDiskStore(artifactRoot);
   const run = (key: RunKey) =>
     test.db.selectFrom("runs").selectAll().where("run_id", "=", key.runId).executeTakeFirstOrThrow();

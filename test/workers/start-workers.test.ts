@@ -188,6 +188,32 @@ describe.each(queueStores)("workers with their queues in %s", (backend) => {
     expect(kept).toMatchObject({ returnvalue: { finished: true }, attemptsMade: 1, attemptsStarted: 2 });
   });
 
+  it("hand a job back as often as they are drained: that says nothing against the job", async () => {
+    const deploys = 10;
+    let started = gate();
+    let runs = 0;
+    const job = jobOf(
+      async (_payload, { signal }) => {
+        runs++;
+        started.open();
+        if (runs > deploys) return {};
+        await once(signal, "abort");
+        throw signal.reason;
+      },
+      { attempts: 1 },
+    );
+    await enqueue(job, { id: "a" }, { id: `${job.kind}-a` });
+    for (let deploy = 1; deploy <= deploys; deploy++) {
+      started = gate();
+      const { drain } = await start([job]);
+      await started.opened;
+      await drain(0);
+    }
+    const { ends } = await start([job]);
+    await idle();
+    expect([runs, ends]).toEqual([deploys + 1, ["done"]]);
+  });
+
   it("take over the job of a worker that died, which costs the job no attempt", async () => {
     let runs = 0;
     const job = jobOf(async (_payload, context) => ({ run: ++runs, last: context.job.isLastAttempt }), {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import type { Enqueue } from "../../src/jobs/define-job.js";
 import { defineJob } from "../../src/jobs/define-job.js";
-import type { Enqueue } from "../../src/jobs/queue.js";
 import { createTicker, latestFire } from "../../src/workers/ticker.js";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { silentLog } from "../support/postgres.js";

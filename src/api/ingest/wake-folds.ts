@@ -1,6 +1,6 @@
+import type { Enqueue } from "../../jobs/define-job.js";
 import { foldEvents } from "../../jobs/fold-events.js";
-import type { Enqueue } from "../../jobs/queue.js";
-import type { Log } from "../../log.js";
+import { type Log, seldomWarnings } from "../../log.js";
 
 /** New events of an account ask for one fold per this time: short for a reader, long for the queue. */
 const COALESCE_MS = 150;
@@ -19,6 +19,7 @@ export interface FoldWaker {
  * lag behind their events and does not depend on this.
  */
 export function createFoldWaker(enqueue: Enqueue, log: Log): FoldWaker {
+  const warn = seldomWarnings();
   let pending = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   let round: Promise<void> | undefined;
@@ -39,7 +40,7 @@ export function createFoldWaker(enqueue: Enqueue, log: Log): FoldWaker {
       }
     };
     await Promise.all(Array.from({ length: CONCURRENCY }, lane));
-    if (failed > 0) log.warn("folds not asked for", { accounts: failed, error: lastError });
+    if (failed > 0) warn(log, "folds not asked for", { accounts: failed, error: lastError });
   }
 
   function start(): Promise<void> {

@@ -9,10 +9,13 @@ import {
   Unavailable,
   UnsupportedMedia,
 } from "../../errors.js";
+import { seldomWarnings } from "../../log.js";
 import type { PublicRequest } from "../route.js";
 import { closeAfterAnswer, hasUnreadBody } from "./linger.js";
 
 const PROBLEM_TYPE = "urn:whatsapp-analytics:error:";
+
+const warn = seldomWarnings();
 
 /** The last middleware: every error becomes one RFC 9457 document and, if it is ours to fix, one log line. */
 export const errorHandler: ErrorRequestHandler = (error: unknown, request, response, _next) => {
@@ -27,7 +30,7 @@ export const errorHandler: ErrorRequestHandler = (error: unknown, request, respo
     return;
   }
   if (!known) log.error("request failed", { error });
-  else if (known.status >= 500) log.warn("request refused", { code: known.code, error: known.cause });
+  else if (known.status >= 500) warn(log, `request refused: ${known.code}`, { error: known.cause });
   sendProblem(request, response, known ?? internalError());
 };
 

@@ -26,12 +26,13 @@ export function diagnosticsRoutes(context: Context): Route[] {
       access: ["operator"],
       async handler(request, response) {
         requireAllAccounts(request.identity);
-        const [postgres, difference, skew, counts, openRuns] = await Promise.all([
+        const [postgres, difference, skew, counts, openRuns, queueHealth] = await Promise.all([
           part(serverVersion(db)),
           part(schemaDifference(db)),
           part(measureClockSkew(db, context.now).then(skewSeconds)),
           part(queues.counts()),
           part(countOpenRuns(db)),
+          part(queues.ping().then(() => "ok")),
         ]);
         response.json({
           versions: { service: serviceVersion(), node: process.versions.node, postgres },
@@ -48,7 +49,9 @@ export function diagnosticsRoutes(context: Context): Route[] {
             ? { in_step: difference.length === 0, difference }
             : { in_step: null, ...difference },
           clock_skew_seconds: skew,
+          rate_limit_store: config.redis.url ? "redis" : "memory",
           queue_store: config.redis.url ? "redis" : "postgres",
+          queue_health: queueHealth,
           queues: counts,
           open_runs: openRuns,
         });

@@ -20,6 +20,7 @@ export function eventRoutes(context: Context): Route[] {
       method: "post",
       path: "/analytics/events",
       access: ["ingest"],
+      limit: "unlimited",
       stream: true,
       async handler(request, response) {
         const patient = requireContentType(request, "application/json", NDJSON) === NDJSON;

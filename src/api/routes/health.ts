@@ -17,12 +17,19 @@ export function healthRoutes(context: Context): Route[] {
     response.status(status === "ok" ? 200 : 503).json({ status });
   };
   return [
-    route({ method: "get", path: "/analytics/health", access: "public", handler: ready }),
-    route({ method: "get", path: "/analytics/health/ready", access: "public", handler: ready }),
+    route({ method: "get", path: "/analytics/health", access: "public", limit: "health", handler: ready }),
+    route({
+      method: "get",
+      path: "/analytics/health/ready",
+      access: "public",
+      limit: "health",
+      handler: ready,
+    }),
     route({
       method: "get",
       path: "/analytics/health/live",
       access: "public",
+      limit: "health",
       handler: (_request, response) => void response.json({ status: "ok" }),
     }),
   ];

@@ -33,6 +33,7 @@ export function metricsRoutes(context: Context): Route[] {
       method: "get",
       path: "/analytics/metrics",
       access: ["viewer"],
+      limit: "metrics",
       async handler(request, response) {
         const parameters = readQuery(request, metricsQuery);
         requireAccount(request.identity, parameters.account_id);

@@ -63,6 +63,7 @@ function routesOf(context: Context, { kind, path, request: schema, readers }: Re
       method: "post",
       path,
       access: ["analyst"],
+      limit: "reports",
       async handler(request, response) {
         const body = (await readJsonBody(request, { maxBytes: MAX_BODY_BYTES })) as Record<string, unknown>;
         const asked = parseInput(schema, body);
@@ -131,6 +132,7 @@ function routesOf(context: Context, { kind, path, request: schema, readers }: Re
       method: "post",
       path: `${path}/:id/retry`,
       access: ["analyst"],
+      limit: "reports",
       async handler(request, response) {
         const run = await find(request);
         const again = await restartRun(db, run.account_id, run.run_id);
@@ -178,9 +180,9 @@ async function enqueueRun(context: Context, run: Run, request: ApiRequest): Prom
   const key = { accountId: run.account_id, runId: run.run_id, generation: run.generation };
   try {
     await context.queues.enqueue(runJobs[run.kind], key, { id: runJobId(key) });
-    await markEnqueued(context.db, key);
   } catch (error) {
     request.log.warn("run accepted but not enqueued yet; the sweep will", { ...key, error });
+    await markEnqueued(context.db, key, false).catch(() => {});
   }
 }
 

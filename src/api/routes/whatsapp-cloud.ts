@@ -29,6 +29,7 @@ export function whatsappCloudRoutes(context: Context): Route[] {
       method: "post",
       path,
       access: "public",
+      limit: "unlimited",
       async handler(request, response) {
         const body = await readSigned(request, whatsappAppSecrets);
         const counts = await takeDelivery(context, ingest, body);

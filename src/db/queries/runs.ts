@@ -34,6 +34,8 @@ export async function insertRun(
       kind: run.kind,
       params: JSON.stringify(run.params),
       requested_by: run.requestedBy,
+      // The caller enqueues it next, or says that it could not: one commit fewer for every run that goes well.
+      enqueued_at: sql<Date>`now()`,
     })
     .returningAll()
     .executeTakeFirstOrThrow();
@@ -74,22 +76,30 @@ export async function listRuns(
   return query.orderBy("created_at", "desc").orderBy("run_id", "desc").limit(filter.limit).execute();
 }
 
-/** Queued runs of the same kind that were asked for earlier, over all accounts: the place in line. */
+/** The place in line is counted up to here, so that looking at it costs the same however long the line is. */
+const FARTHEST_POSITION = 1_000;
+
+/** Queued runs of the same kind that were asked for earlier, over all accounts: the place in line, 1,000 at most. */
 export async function queuePosition(db: Db, run: Run): Promise<number> {
-  const row = await db
+  const ahead = db
     .selectFrom("runs")
-    .select((eb) => eb.fn.countAll<number>().as("ahead"))
+    .select("run_id")
     .where("status", "=", "queued")
     .where("kind", "=", run.kind)
     .where("created_at", "<", run.created_at)
+    .limit(FARTHEST_POSITION - 1);
+  const row = await db
+    .selectFrom(ahead.as("ahead"))
+    .select((eb) => eb.fn.countAll<number>().as("count"))
     .executeTakeFirstOrThrow();
-  return row.ahead + 1;
+  return row.count + 1;
 }
 
-export async function markEnqueued(db: Db, key: RunKey): Promise<void> {
+/** Whether a job for the run was put into the queue. One that was not is the sweep's to add, and soon. */
+export async function markEnqueued(db: Db, key: RunKey, enqueued: boolean): Promise<void> {
   await db
     .updateTable("runs")
-    .set({ enqueued_at: sql<Date>`now()` })
+    .set({ enqueued_at: enqueued ? sql<Date>`now()` : null })
     .where("account_id", "=", key.accountId)
     .where("run_id", "=", key.runId)
     .where("generation", "=", key.generation)
@@ -253,7 +263,7 @@ export async function restartRun(db: Db, accountId: string, runId: string): Prom
       error: null,
       result: null,
       cancel_requested_at: null,
-      enqueued_at: null,
+      enqueued_at: sql<Date>`now()`,
       started_at: null,
       finished_at: null,
       progress_rows: 0,
@@ -268,16 +278,22 @@ export async function restartRun(db: Db, accountId: string, runId: string): Prom
 }
 
 /**
- * Open runs that nobody seems to work on: queued for longer than `idleMs`, or running without a heartbeat for as long.
- * The sweep asks the queue about each of them.
+ * Open runs that nobody seems to work on: queued for longer than `idleMs`, running without a heartbeat for as long, or
+ * never enqueued since `unaskedMs`. The sweep asks the queue about each of them.
  */
-export async function idleRuns(db: Db, idleMs: number, limit: number): Promise<Run[]> {
+export async function idleRuns(
+  db: Db,
+  { idleMs, unaskedMs }: { idleMs: number; unaskedMs: number },
+  limit: number,
+): Promise<Run[]> {
   return db
     .selectFrom("runs")
     .selectAll()
     .where("status", "in", ["queued", "running"])
     .where(
-      sql<boolean>`coalesce(heartbeat_at, enqueued_at, created_at) < now() - ${idleMs} * interval '1 millisecond'`,
+      sql<boolean>`case when coalesce(heartbeat_at, enqueued_at) is null
+                        then created_at < now() - ${unaskedMs} * interval '1 millisecond'
+                        else coalesce(heartbeat_at, enqueued_at) < now() - ${idleMs} * interval '1 millisecond' end`,
     )
     .orderBy("created_at")
     .limit(limit)

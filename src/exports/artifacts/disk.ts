@@ -61,7 +61,9 @@ export function createDiskStore(root: string): ArtifactStore {
     },
 
     async remove(key) {
-      await unlessMissing(unlink(pathOf(key)));
+      const path = pathOf(key);
+      await unlessMissing(unlink(path));
+      await removeEmptyFolder(dirname(path));
     },
 
     sweep: (isLive, olderThanMs, now) => sweep(base, isLive, now.getTime() - olderThanMs),
@@ -74,11 +76,16 @@ type Source = Parameters<ArtifactStore["write"]>[1];
 async function replaceFile(path: string, source: Source, signal: AbortSignal | undefined): Promise<Measure> {
   const part = path + PART_SUFFIX;
   const measure = measured();
+  let writeError: unknown;
   try {
     signal?.throwIfAborted();
     const file = await create(part);
     try {
-      const save = (chunks: AsyncIterable<Buffer>) => writeFile(file, chunks);
+      const save = (chunks: AsyncIterable<Buffer>) =>
+        writeFile(file, chunks).catch((error: unknown) => {
+          writeError = error;
+          throw error;
+        });
       await untilAborted(pipeline(source, measure, save, signal ? { signal } : {}), signal);
       await file.sync();
     } finally {
@@ -89,9 +96,11 @@ async function replaceFile(path: string, source: Source, signal: AbortSignal | u
     return measure.result();
   } catch (error) {
     await rm(part, { force: true });
+    await removeEmptyFolder(dirname(part));
     if (source instanceof Readable) source.destroy();
-    // The pipeline reports an abort as its own AbortError; the caller wants to know why.
-    throw signal?.aborted ? signal.reason : error;
+    // The pipeline reports an abort, and a full disk too, as its own AbortError; the caller wants to know why.
+    if (signal?.aborted) throw signal.reason;
+    throw errorCode(error) === "ABORT_ERR" ? (writeError ?? error) : error;
   }
 }
 
@@ -117,7 +126,7 @@ async function sweep(
   return removed;
 }
 
-/** Opens a part for writing. The sweep may remove the still empty folder in between, so one loss is made good. */
+/** Opens a part for writing. Others may remove the still empty folder in between, so one loss is made good. */
 async function create(part: string): Promise<FileHandle> {
   await mkdir(dirname(part), { recursive: true });
   const file = await unlessMissing(open(part, "w", 0o640));

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { type Installation, startInstallation } from "../e2e/installation.js";
+import { until } from "../e2e/support.js";
 import { hasRedis } from "../support/redis.js";
-import { type Installation, startInstallation } from "./installation.js";
-import { until } from "./support.js";
 
 const RUNS = 50;
 /** Enough that one worker with one job at a time leaves most of them waiting. */

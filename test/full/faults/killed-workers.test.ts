@@ -1,0 +1,73 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { type Installation, startInstallation } from "../../e2e/installation.js";
+import { type Process, type Run, until } from "../../e2e/support.js";
+import { expectSame, secondsSince, shortLocks, watchDownload } from "../../faults/oracles.js";
+import { queueStores } from "../../support/redis.js";
+
+/** Enough for a second of work, so that a share of it can be met. */
+const ROWS = 300_000;
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
+
+describe.each(queueStores)("with the queues in %s", (queues) => {
+  let service: Installation;
+  let undisturbed: Run;
+  beforeAll(async () => {
+    service = await startInstallation({
+      queues,
+      env: shortLocks,
+      processes: ["api", "scheduler", "worker", "worker"],
+    });
+    await service.seedMessages(ROWS);
+    undisturbed = await service.api.finished((await service.orderLog()).id);
+    expect(undisturbed).toMatchObject({ attempt: 1, artifact: { rows: ROWS } });
+  });
+  afterAll(() => service?.stop());
+
+  /** Kills the worker once it has written this share of the file, and has another in its place. */
+  async function killAt(id: string, share: number): Promise<Process> {
+    const victim = await service.writerOf(id, undisturbed.artifact!.bytes * share);
+    victim.child.kill("SIGKILL");
+    await victim.ended;
+    await service.add("worker");
+    return victim;
+  }
+
+  it.each([{ percent: 5 }, { percent: 50 }, { percent: 95 }])(
+    "F01: a report whose worker is killed after $percent % of the file ends as if nothing had been",
+    async ({ percent }) => {
+      const { id } = await service.orderLog();
+      const download = watchDownload(service, id, undisturbed);
+      await killAt(id, percent / 100);
+      const killedAt = performance.now();
+      await until("another worker has taken it up", async () => (await service.row(id)).attempt === 2);
+      const idle = secondsSince(killedAt);
+      await download;
+      const all = secondsSince(killedAt);
+      console.info(
+        `${queues}, ${percent} %: taken up after ${idle.toFixed(1)} s, done after ${all.toFixed(1)} s`,
+      );
+      await expectSame(service, id, undisturbed);
+      expect((await service.api.run(id)).attempt).toBe(2);
+
+      expect((await service.filesOf(id)).sort()).toEqual(["1.part", "2"]);
+      await service.sweepAgedFiles(id);
+      expect(await service.filesOf(id)).toEqual(["2"]);
+      await expectSame(service, id, undisturbed);
+    },
+  );
+
+  it.each([2, 3])("F02: a report survives %d deaths of its worker", async (deaths) => {
+    const { id } = await service.orderLog();
+    const download = watchDownload(service, id, undisturbed);
+    const victims = new Set<number>();
+    for (let death = 1; death <= deaths; death++) {
+      await until("it is at work", async () => (await service.row(id)).fence === death);
+      victims.add((await killAt(id, 0.3)).pid);
+    }
+    await download;
+    expect(victims.size).toBe(deaths);
+    await expectSame(service, id, undisturbed);
+    expect((await service.api.run(id)).attempt).toBe(deaths + 1);
+  });
+});
