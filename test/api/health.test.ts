@@ -65,3 +65,19 @@ test("diagnostics show versions, queues, pool and runs to an operator", async ()
   });
   expect(Object.keys(reply.json.queues)).toEqual(["aggregation", "reports", "exports", "maintenance"]);
 });
+
+test.each([60_000, -60_000])(
+  "a clock that is off by %i ms is not ready, and says by how much",
+  async (offMs) => {
+    const { databaseUrl, adminKey } = app;
+    const now = () => new Date(Date.now() + offMs);
+    await using wrong = await startTestApp({ databaseUrl, now, env: { API_KEY: adminKey } });
+    const ready = await call(wrong.url, "GET", "/analytics/health/ready");
+    expect([ready.status, ready.json]).toEqual([503, { status: "unavailable" }]);
+    const diagnostics = await call(wrong.url, "GET", "/analytics/diagnostics", { key: adminKey });
+    expect(diagnostics.status).toBe(200);
+    expect(Math.abs(diagnostics.json.clock_skew_seconds - offMs / 1000)).toBeLessThan(1);
+    const right = await call(app.url, "GET", "/analytics/diagnostics", { key: adminKey });
+    expect(Math.abs(right.json.clock_skew_seconds)).toBeLessThan(1);
+  },
+);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { claimRun, markEnqueued, type RunKey, requestCancel, runJobId } from "../../src/db/queries/runs.js";
+import { claimRun, markEnqueued, type RunKey, runJobId } from "../../src/db/queries/runs.js";
 import type { JobState } from "../../src/jobs/define-job.js";
 import { sweepRuns } from "../../src/jobs/sweep-runs.js";
 import { openWork, type TestWork } from "../support/work.js";
@@ -24,21 +24,10 @@ const age = (key: RunKey) =>
     [key.runId],
   );
 
-async function sweep(states: Record<string, JobState> = {}) {
-  const removed: string[] = [];
-  const worked = await test.work(
-    sweepRuns,
-    {},
-    {
-      stateOf: async (_queue, id) => states[id] ?? "unknown",
-      removeJob: async (queue, id) => {
-        removed.push(`${queue} ${id}`);
-      },
-    },
-  );
-  return { ...worked, removed };
-}
+const sweep = (states: Record<string, JobState> = {}) =>
+  test.work(sweepRuns, {}, { stateOf: async (_queue, id) => states[id] ?? "unknown" });
 
+/** What it does with each state of a job is in the contract of the queues. */
 describe("the sweep of runs", () => {
   it("adds the jobs that the queue has lost, each under its own id, and then has nothing to do", async () => {
     const [report, exported] = [await idleRun(), await idleRun("export")];
@@ -62,11 +51,7 @@ describe("the sweep of runs", () => {
     expect((await test.run(report)).status).toBe("queued");
     // The one that runs keeps its old heartbeat until somebody claims it; its job is known by now.
     const again = await sweep({ [runJobId(crashed)]: "waiting" });
-    expect(again).toEqual({
-      result: { left: 1, enqueued: 0, failed: 0, cancelled: 0 },
-      enqueued: [],
-      removed: [],
-    });
+    expect(again).toEqual({ result: { left: 1, enqueued: 0, failed: 0, cancelled: 0 }, enqueued: [] });
   });
 
   it("does not wait for a run that was never enqueued", async () => {
@@ -78,54 +63,5 @@ describe("the sweep of runs", () => {
     ]);
     await markEnqueued(test.db, never, false);
     expect((await sweep()).enqueued.map(({ payload }) => (payload as RunKey).runId)).toEqual([never.runId]);
-  });
-
-  it("leaves alone what the queue still has", async () => {
-    const keys = [await idleRun(), await idleRun(), await idleRun()];
-    const states = ["waiting", "active", "delayed"] as const;
-    const known = Object.fromEntries(keys.map((key, index) => [runJobId(key), states[index]!]));
-    const before = await Promise.all(keys.map(test.run));
-    for (let time = 0; time < 2; time++)
-      expect(await sweep(known)).toEqual({
-        result: { left: 3, enqueued: 0, failed: 0, cancelled: 0 },
-        enqueued: [],
-        removed: [],
-      });
-    expect(await Promise.all(keys.map(test.run))).toEqual(before);
-  });
-
-  it("fails the run whose job the queue has given up", async () => {
-    const key = await idleRun();
-    const { result, enqueued } = await sweep({ [runJobId(key)]: "failed" });
-    expect([result, enqueued]).toEqual([{ left: 0, enqueued: 0, failed: 1, cancelled: 0 }, []]);
-    const failed = await test.run(key);
-    expect(failed).toMatchObject({ status: "failed", error: { code: "abandoned" } });
-    expect((await sweep({ [runJobId(key)]: "failed" })).result).toEqual({
-      left: 0,
-      enqueued: 0,
-      failed: 0,
-      cancelled: 0,
-    });
-    expect(await test.run(key)).toEqual(failed);
-  });
-
-  it("makes room for the id when the queue thinks that the work is done", async () => {
-    const key = await idleRun();
-    const { enqueued, removed } = await sweep({ [runJobId(key)]: "completed" });
-    expect(removed).toEqual([`reports ${runJobId(key)}`]);
-    expect(enqueued).toHaveLength(1);
-  });
-
-  it("ends a run that was cancelled while its worker died, instead of asking for work that nobody may do", async () => {
-    const key = await test.insertRun("report", "shop", {});
-    await claimRun(test.db, key, "gone");
-    expect((await requestCancel(test.db, "shop", key.runId))?.status).toBe("running");
-    await age(key);
-    const { enqueued } = await sweep();
-    expect(enqueued).toEqual([]);
-    const run = await test.run(key);
-    expect(run).toMatchObject({ status: "cancelled", finished_at: expect.any(Date) });
-    await sweep();
-    expect(await test.run(key)).toEqual(run);
   });
 });
