@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Context, queueStore } from "../context.js";
-import { isSkewed, measureClockSkew, skewSeconds } from "../db/queries/clock.js";
+import { forgetFutureStalledChecks, isSkewed, measureClockSkew, skewSeconds } from "../db/queries/clock.js";
 
 /** Also the longest that a clock which was set wrong goes unnoticed. */
 const CHECK_MS = 10_000;
@@ -50,7 +50,10 @@ export async function watchClock(context: Context, options: ClockWatchOptions = 
 async function compare({ db, log, now }: Context, before: boolean): Promise<boolean> {
   try {
     const skew = await measureClockSkew(db, now);
-    if (!isSkewed(skew)) return true;
+    if (!isSkewed(skew)) {
+      await forgetFutureStalledChecks(db);
+      return true;
+    }
     log.error("the clock differs from the database's: no work is taken until it is right", {
       skewSeconds: skewSeconds(skew),
     });

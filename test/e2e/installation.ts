@@ -57,6 +57,8 @@ export interface Installation {
   api: Api;
   /** The first of its kind, for a test that kills it. */
   process(program: Program): Process;
+  /** One more process, which may never be ready. */
+  launch(program: Program, env?: Record<string, string>): Process;
   /** One more process, ready to work. */
   add(program: Program, env?: Record<string, string>): Promise<Process>;
   /** Rows of finished messages, a second apart from 2026-01-01T00:00:00Z on. */
@@ -139,6 +141,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
         if (!found) throw new Error(`no ${program} was started`);
         return found.process;
       },
+      launch,
       async add(program, more) {
         const process = launch(program, more);
         await process.ready;

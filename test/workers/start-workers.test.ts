@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { z } from "zod";
 import { openContext } from "../../src/context.js";
 import { type AnyJob, defineJob } from "../../src/jobs/define-job.js";
+import { queueKey } from "../../src/jobs/queue.js";
 import { startWorkers } from "../../src/workers/start-workers.js";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { silentLog } from "../support/postgres.js";
@@ -84,6 +85,23 @@ it("workers whose clock goes wrong take nothing until it is right again, and spe
   clock.offMs = 0;
   for (const id of ["first", "second"]) await expect.poll(() => stateOf(id)).toBe("completed");
   expect(ran).toBe(before + 3);
+});
+
+it("workers look for abandoned jobs again after one with a wrong clock has looked", async () => {
+  const { pool, installation } = app.context;
+  await startWith({ offMs: 0 }, [job]);
+  const next = async () => {
+    const { rows } = await pool.query(
+      "select value::float8 as at from bullmq.meta where queue = $1 and field = 'stalled-check'",
+      [queueKey(installation.installationId, "maintenance")],
+    );
+    return rows[0]?.at ?? 0;
+  };
+  await expect.poll(next).toBeGreaterThan(0);
+  await pool.query("update bullmq.meta set value = $1 where field = 'stalled-check'", [
+    Date.now() + 3_600_000,
+  ]);
+  await expect.poll(next).not.toBeGreaterThan(Date.now() + 5_000);
 });
 
 it.skipIf(!queueStores.includes("redis"))("with Redis any clock will do", async () => {

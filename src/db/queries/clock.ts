@@ -31,6 +31,16 @@ export const isSkewed = ({ ms, uncertaintyMs }: ClockSkew): boolean =>
 /** As logs and diagnostics show it. */
 export const skewSeconds = ({ ms }: ClockSkew): number => Math.round(ms) / 1000;
 
+/**
+ * Queues in Postgres remember when they last looked for abandoned jobs, by the clock of whoever looked. One that was
+ * ahead leaves a time to come, and until then nobody would look again.
+ */
+export async function forgetFutureStalledChecks(db: Db): Promise<void> {
+  await sql`
+    delete from bullmq.meta where field = 'stalled-check'
+      and value::float8 > extract(epoch from clock_timestamp()) * 1000 + ${MAX_SKEW_MS}::integer`.execute(db);
+}
+
 const isUnclear = ({ ms, uncertaintyMs }: ClockSkew) => Math.abs(Math.abs(ms) - MAX_SKEW_MS) <= uncertaintyMs;
 
 async function sample(db: Db, now: () => Date): Promise<ClockSkew> {
