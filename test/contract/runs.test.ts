@@ -97,34 +97,48 @@ contract("a run that two workers hold", (on) => {
   beforeAll(() => seedMessages(on.app().context, "shop"));
   const { order, row, download } = client(on);
 
+  /** An export that stops before its first row: `claimed` settles there, and `mayGoOn` lets it go on. */
+  const heldExport = (rows?: () => Readable) => {
+    const [claimed, mayGoOn] = [gate(), gate()];
+    const run = (key: RunKey, context: JobContext) => {
+      const stream: JobContext["copy"]["stream"] = async (...call) => {
+        claimed.open();
+        await mayGoOn.opened;
+        return rows ? rows() : context.copy.stream(...call);
+      };
+      return buildExport.run(key, { ...context, copy: { stream } });
+    };
+    return { definition: { ...buildExport, run }, claimed: claimed.opened, goOn: () => mayGoOn.open() };
+  };
+
   it("is published by the later one; the earlier one changes no row, and its file is gone", async () => {
     const { db, artifacts } = on.lent();
     const key = await order();
     const zombie = await on.startDead({ lockMs: 1_000, queue: "exports" });
     const taken = await zombie.take();
-    const [claimed, mayGoOn] = [gate(), gate()];
-    const copy: JobContext["copy"] = {
-      async stream() {
-        claimed.open();
-        await mayGoOn.opened;
-        return Readable.from([Buffer.from("late row\n")]);
-      },
-    };
-    const late = buildExport.run(key, on.lent({ copy, worker: "zombie" }));
-    await claimed.opened;
+    const earlier = heldExport(() => Readable.from([Buffer.from("late row\n")]));
+    const late = earlier.definition.run(key, on.lent({ worker: "zombie" }));
+    await earlier.claimed;
     // Its lock ends, and a living worker takes the job up.
-    const { ends } = await on.start([buildExport]);
-    await on.idle("exports");
-    const published = await row(key);
-    expect(published).toMatchObject({ status: "succeeded", fence: 2, artifact: { key: `${key.runId}/2` } });
+    const later = heldExport();
+    const { ends } = await on.start([later.definition]);
+    await later.claimed;
 
-    mayGoOn.open();
-    expect(await late).toEqual({ skipped: "fenced" });
     const claim = { accountId: "shop", runId: key.runId, fence: 1 };
     expect(await settleRun(db, claim, { status: "succeeded" })).toBe(false);
+    earlier.goOn();
+    expect(await late).toEqual({ skipped: "fenced" });
     await expect(taken.moveToCompleted({ late: true }, "dead", false)).rejects.toThrow();
-    expect(await row(key)).toEqual(published);
+    expect(await row(key)).toMatchObject({ status: "running", fence: 2, artifact: null });
     expect(await artifacts.size(`${key.runId}/1`)).toBeUndefined();
+
+    later.goOn();
+    await on.idle("exports");
+    expect(await row(key)).toMatchObject({
+      status: "succeeded",
+      fence: 2,
+      artifact: { key: `${key.runId}/2` },
+    });
     expect((await download(key)).text).not.toContain("late row");
     expect(ends).toEqual(["done"]);
     const kept = await on.queue("exports").getJob(runJobId(key));

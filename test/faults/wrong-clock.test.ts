@@ -80,6 +80,13 @@ describe.skipIf(!faketime)("with the queues in postgres", () => {
     for (const each of wrong) expect(logged(each.output(), "job ")).toEqual([]);
     expect(logged(service.process("worker").output(), "job stalled")).toEqual([]);
 
+    // Waiting, they end as soon as they are asked to, or when nobody is left to be ready for.
+    const [asked, left] = [service.launch("worker", fast.env), service.launch("worker", fast.env)];
+    await until("both have seen it", () => skews(asked).length > 0 && skews(left).length > 0);
+    asked.child.kill("SIGTERM");
+    left.child.disconnect();
+    expect(await Promise.all([asked.ended, left.ended])).toEqual([0, 0]);
+
     await Promise.all([fast.right(), slow.right()]);
     await until("all are ready", () => ready.size === wrong.length, { withinMs: NOTICED_WITHIN_MS });
     expect(await readiness()).toBe(200);
