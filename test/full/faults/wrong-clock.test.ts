@@ -2,10 +2,10 @@ import { existsSync, readdirSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { API_KEY, type Installation, startInstallation } from "../e2e/installation.js";
-import { apiOf, type Process, type Run, until } from "../e2e/support.js";
-import { hasRedis } from "../support/redis.js";
-import { expectSame, logged, shortLocks, watchDownload } from "./oracles.js";
+import { API_KEY, type Installation, startInstallation } from "../../e2e/installation.js";
+import { apiOf, type Process, type Run, until } from "../../e2e/support.js";
+import { expectSame, logged, shortLocks, watchDownload } from "../../faults/oracles.js";
+import { hasRedis } from "../../support/redis.js";
 
 /** Enough work that whoever takes a living worker's job for abandoned has the time to do so. */
 const ROWS = 300_000;
