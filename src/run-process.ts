@@ -35,8 +35,10 @@ async function run(name: string, start: Start): Promise<void> {
   let running: RunningProcess | undefined;
   let stopping = false;
   const stop = async (reason: string) => {
-    if (stopping || !running) return;
+    if (stopping) return;
     stopping = true;
+    // Asked while it still waits to start: there is nothing to let go of.
+    if (!running) process.exit(0);
     log.info("draining", { reason });
     setTimeout(() => {
       log.error("forced exit: something did not close in time");
@@ -46,10 +48,10 @@ async function run(name: string, start: Start): Promise<void> {
     log.info("stopped", { reason });
     process.exit(0);
   };
-  running = await start(config, log, (reason) => void stop(reason));
   process.on("SIGTERM", () => void stop("SIGTERM"));
   process.on("SIGINT", () => void stop("SIGINT"));
   onParentGone(() => void stop("the supervisor is gone"));
+  running = await start(config, log, (reason) => void stop(reason));
   log.info("ready", running.url === undefined ? {} : { url: running.url });
   announceReady(running.url === undefined ? {} : { url: running.url });
 }

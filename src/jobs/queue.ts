@@ -37,6 +37,9 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** With commands unanswered for so long a connection counts as dead. A worker's may block for 10 s. */
 const SILENCE_TIMEOUT_MS = { producer: 3_000, worker: 20_000 } as const;
 
+/** Payloads hold ids and ranges; a larger one is a mistake of ours. */
+const MAX_PAYLOAD_BYTES = 16_384;
+
 /** The schema of the queues when they live in Postgres. */
 const QUEUE_SCHEMA = "bullmq";
 
@@ -62,6 +65,9 @@ export function createQueues(options: {
   return {
     async enqueue(job, payload, call) {
       const data = job.payload.parse(payload) as object;
+      // Not left to BullMQ, whose refusal would look like a queue that is away.
+      if (Buffer.byteLength(JSON.stringify(data)) > MAX_PAYLOAD_BYTES)
+        throw new RangeError(`the payload of ${job.kind} is larger than ${MAX_PAYLOAD_BYTES} bytes`);
       const add = () => queues.get(job.queue)!.add(job.kind, data, jobOptions(job, payload, call));
       // Once more: the first may have met a connection that had just ended. A job too many would do no harm.
       await withTimeout(add().catch(add), ENQUEUE_TIMEOUT_MS);
@@ -100,7 +106,6 @@ function jobOptions<Payload>(
     backoff: { type: job.backoff.type, delay: job.backoff.delayMs, jitter: 0.3 },
     removeOnComplete: { age: 3_600, count: 1_000 },
     removeOnFail: { age: 14 * 24 * 3_600, count: 5_000 },
-    sizeLimit: 16_384,
     ...(call?.id === undefined ? {} : { jobId: call.id }),
     ...(call?.delayMs === undefined ? {} : { delay: call.delayMs }),
     ...(key === undefined ? {} : { deduplication: { id: `${job.kind}/${key}`, keepLastIfActive: true } }),

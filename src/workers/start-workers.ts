@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { type Job, Worker } from "bullmq";
+import { type Job, WaitingError, Worker } from "bullmq";
 import { type Context, queueStore } from "../context.js";
 import { createPool } from "../db/client.js";
 import { createCopySource } from "../db/copy.js";
@@ -10,13 +10,14 @@ import { jobs } from "../jobs/index.js";
 import { Interrupted } from "../jobs/interrupted.js";
 import { openStore, queueKey } from "../jobs/queue.js";
 import { seldomWarnings } from "../log.js";
+import { watchClock } from "./clock-watch.js";
 import { type JobEnd, type JobServices, runJob } from "./run-job.js";
 
 /**
  * Deaths of a worker that a job survives: a crash or a lost machine may hit the same job more than once. The next one
  * is taken for the job's own doing.
  */
-const MAX_STALLS = 4;
+export const MAX_STALLS = 4;
 /** A COPY that brings nothing for so long has lost its server. */
 const COPY_SILENCE_MS = 15 * 60_000;
 /** How long a drained job has to let go after it was told to. */
@@ -31,12 +32,23 @@ export interface WorkerOptions {
   observe?: (kind: string, end: JobEnd, durationMs: number) => void;
   /** The kinds to run; all of them unless a test has its own. */
   definitions?: readonly AnyJob[];
+  /** Milliseconds between two looks at the clock. */
+  clockCheckMs?: number;
 }
 
-/** One worker per queue, each with its own error listener, all on one connection of this process. */
+/**
+ * One worker per queue, each with its own error listener, all on one connection of this process. They are there once
+ * the clock is right, and pause while it is not.
+ */
 export async function startWorkers(context: Context, options: WorkerOptions = {}): Promise<Workers> {
   const { config, log } = context;
   const byKind = indexByKind(options.definitions ?? jobs);
+  const clock = await watchClock(context, {
+    ...(options.clockCheckMs === undefined ? {} : { checkMs: options.clockCheckMs }),
+    onChange: (right) => {
+      for (const worker of workers) void (right ? worker.resume() : worker.pause(true));
+    },
+  });
   const store = openStore(queueStore(config, context.databaseUrl), "worker", log, "worker");
   const warn = seldomWarnings();
   const copyPool = createPool(
@@ -65,8 +77,11 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
     observe: options.observe ?? (() => {}),
   };
   const workers = queueNames.map((name) => {
-    const process = (job: Job, token?: string, signal?: AbortSignal) =>
-      runJob(byKind.get(job.name) ?? unknownKind(job.name), job, token, signal, services);
+    const process = async (job: Job, token?: string, signal?: AbortSignal) => {
+      // A worker that is paused while it waits still takes the job that it waited for.
+      if (!clock.isRight()) return handBack(job, token);
+      return runJob(byKind.get(job.name) ?? unknownKind(job.name), job, token, signal, services);
+    };
     const { connection, backend } = store.workerArguments;
     const settings = {
       connection: connection as never,
@@ -91,6 +106,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));
   return {
     async drain(graceMs) {
+      clock.stop();
       // Takes no new job from here on; the promise is settled when the running ones are done.
       const closed = Promise.all(workers.map((worker) => worker.close()));
       const told = setTimeout(
@@ -113,6 +129,12 @@ function indexByKind(definitions: readonly AnyJob[]): Map<string, AnyJob> {
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]));
   if (byKind.size !== definitions.length) throw new Error("two jobs have the same kind");
   return byKind;
+}
+
+/** To the workers of other processes; spends no attempt. */
+async function handBack(job: Job, token: string | undefined): Promise<never> {
+  await job.moveToWait(token);
+  throw new WaitingError();
 }
 
 function unknownKind(kind: string): never {

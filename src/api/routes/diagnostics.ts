@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Context } from "../../context.js";
 import { schemaDifference } from "../../db/migrate.js";
+import { measureClockSkew, skewSeconds } from "../../db/queries/clock.js";
 import { countOpenRuns, serverVersion } from "../../db/queries/diagnostics.js";
 import { withDeadline } from "../deadline.js";
 import { requireAllAccounts } from "../identity.js";
@@ -25,9 +26,10 @@ export function diagnosticsRoutes(context: Context): Route[] {
       access: ["operator"],
       async handler(request, response) {
         requireAllAccounts(request.identity);
-        const [postgres, difference, counts, openRuns, queueHealth] = await Promise.all([
+        const [postgres, difference, skew, counts, openRuns, queueHealth] = await Promise.all([
           part(serverVersion(db)),
           part(schemaDifference(db)),
+          part(measureClockSkew(db, context.now).then(skewSeconds)),
           part(queues.counts()),
           part(countOpenRuns(db)),
           part(queues.ping().then(() => "ok")),
@@ -46,6 +48,7 @@ export function diagnosticsRoutes(context: Context): Route[] {
           schema: Array.isArray(difference)
             ? { in_step: difference.length === 0, difference }
             : { in_step: null, ...difference },
+          clock_skew_seconds: skew,
           rate_limit_store: config.redis.url ? "redis" : "memory",
           queue_store: config.redis.url ? "redis" : "postgres",
           queue_health: queueHealth,

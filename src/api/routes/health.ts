@@ -1,6 +1,7 @@
 import type { Response } from "express";
-import type { Context } from "../../context.js";
+import { type Context, queueStore } from "../../context.js";
 import { schemaDifference } from "../../db/migrate.js";
+import { isSkewed, measureClockSkew, skewSeconds } from "../../db/queries/clock.js";
 import { withDeadline } from "../deadline.js";
 import { type PublicRequest, type Route, route } from "../route.js";
 
@@ -45,16 +46,27 @@ function sharedCheck(context: Context): (request: PublicRequest) => Promise<Stat
   };
 }
 
-async function check({ db, queues }: Context, { log }: PublicRequest): Promise<Status> {
+async function check(context: Context, { log }: PublicRequest): Promise<Status> {
+  const { db, queues } = context;
   try {
-    const [difference] = await Promise.all([
+    const [difference, skew] = await Promise.all([
       withDeadline(schemaDifference(db), CHECK_TIMEOUT_MS),
+      withDeadline(measureClockSkew(db, context.now), CHECK_TIMEOUT_MS),
       withDeadline(queues.ping(), CHECK_TIMEOUT_MS),
     ]);
-    if (difference.length === 0) return "ok";
-    log.warn("not ready: the schema is out of step", { migrations: difference });
+    if (difference.length > 0) {
+      log.warn("not ready: the schema is out of step", { migrations: difference });
+    } else if (isSkewed(skew) && clockMatters(context)) {
+      log.warn("not ready: the clock differs from the database's", { skewSeconds: skewSeconds(skew) });
+    } else {
+      return "ok";
+    }
   } catch (error) {
     log.warn("not ready", { error });
   }
   return "unavailable";
 }
+
+/** Queues in Postgres go by the clocks of their clients, Redis by its own. */
+const clockMatters = ({ config, databaseUrl }: Context) =>
+  queueStore(config, databaseUrl).kind === "postgres";
