@@ -37,7 +37,8 @@ export const errorHandler: ErrorRequestHandler = (error: unknown, request, respo
 /** Answers with a problem document; `instance` is the request id. */
 export function sendProblem(request: Request, response: Response, error: AppError): void {
   response.locals.code = error.code;
-  if (hasUnreadBody(request)) closeAfterAnswer(request, response);
+  // Who has stopped in the middle of a body does not go on with another request.
+  if (hasUnreadBody(request) || error.status === 408) closeAfterAnswer(request, response);
   for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
   if (error.status === 401 && !response.hasHeader("www-authenticate"))
     response.setHeader("www-authenticate", "Bearer");
