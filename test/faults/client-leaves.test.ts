@@ -59,7 +59,7 @@ async function storeFile(): Promise<string> {
 }
 
 /** The start of an answer, of which no more is read. */
-async function open(path: string): Promise<IncomingMessage> {
+async function begin(path: string): Promise<IncomingMessage> {
   const request = httpGet(app.url + path, { headers: { authorization: `Bearer ${app.adminKey}` } });
   request.on("error", () => {});
   const [response] = (await once(request, "response")) as [IncomingMessage];
@@ -91,14 +91,14 @@ it.runIf(process.platform === "linux")(
     const { pool } = app.context;
     for (let round = 0; round < 2; round++) {
       const readers = await Promise.all(
-        [download, exportPath].flatMap((path) => Array.from({ length: READERS }, () => open(path))),
+        [download, exportPath].flatMap((path) => Array.from({ length: READERS }, () => begin(path))),
       );
       expect(readers.map(({ statusCode }) => statusCode)).toEqual(Array(2 * READERS).fill(200));
-      expect([await openFiles(), await copying()]).toEqual([READERS, READERS]);
+      const open = async () => [await openFiles(), await copying()];
+      await expect.poll(open, { interval: 20, timeout: 10_000 }).toEqual([READERS, READERS]);
       const leftAt = performance.now();
       for (const reader of readers) reader.destroy();
-      const left = async () => [await openFiles(), await copying()];
-      await expect.poll(left, { interval: 20, timeout: 10_000 }).toEqual([0, 0]);
+      await expect.poll(open, { interval: 20, timeout: 10_000 }).toEqual([0, 0]);
       expect(performance.now() - leftAt).toBeLessThan(1_000);
     }
     // One who leaves before the answer has begun.
