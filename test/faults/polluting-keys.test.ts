@@ -25,7 +25,7 @@ const fullEvent = event(1, {
 const report = { account_id: "acme", template: "message-log", format: "csv", ...range, filters: {} };
 const exported = { account_id: "acme", dataset: "messages", format: "csv", ...range, csv: {}, filters: {} };
 
-const poisons = [
+const poisons: unknown[] = [
   { polluted: true },
   { prototype: { polluted: true } },
   { constructor: { prototype: { polluted: true } } },
