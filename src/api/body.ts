@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { createGunzip } from "node:zlib";
 import { InvalidInput, TooLarge, UnsupportedMedia } from "../errors.js";
-import { depthExceeds, MAX_DEPTH } from "./json-depth.js";
+import { depthExceeds, emptyAtLevel, MAX_DEPTH } from "./json-depth.js";
 
 const hashes = new WeakMap<IncomingMessage, Buffer>();
 
@@ -116,9 +116,15 @@ export function parseJson(bytes: Buffer): unknown {
   return parse(text);
 }
 
-/** The same, however deep. The caller looks at `deep`: such a value must meet nothing that recurses. */
-export function parseDeepJson(bytes: Buffer): { value: unknown; deep: boolean } {
-  return { value: parse(decode(bytes)), deep: depthExceeds(bytes, MAX_DEPTH) };
+/**
+ * The same for a body that is still of use when parts of it nest too deep. Of those only the first `levels` levels are
+ * built, the last of them empty; `deep` says that there are any.
+ */
+export function parseDeepJson(bytes: Buffer, levels: number): { value: unknown; deep: boolean } {
+  const text = decode(bytes);
+  const shallow = emptyAtLevel(bytes, levels);
+  const deep = shallow !== bytes;
+  return { value: parse(deep ? decode(shallow) : text), deep };
 }
 
 function decode(bytes: Buffer): string {

@@ -1,11 +1,17 @@
-/** No document of ours nests deeper, and what walks through one may recurse. Nothing here does. */
+/** No document of ours nests deeper, and what walks through one may recurse. */
 export const MAX_DEPTH = 64;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const SPACE = 0x20;
 
-/** Whether the JSON in these bytes nests deeper than `max` levels; says nothing of other bytes. */
-export function depthExceeds(bytes: Buffer, max: number): boolean {
+/**
+ * The JSON in these bytes without what is in its containers at this level: blank, so that nobody builds it. The same
+ * buffer when nothing nests as deep. Says nothing of bytes that are no JSON.
+ */
+export function emptyAtLevel(bytes: Buffer, level: number): Buffer {
+  let emptied: Buffer | undefined;
+  let start = 0;
   let depth = 0;
   let inString = false;
   for (let i = 0; i < bytes.length; i++) {
@@ -16,30 +22,26 @@ export function depthExceeds(bytes: Buffer, max: number): boolean {
     } else if (byte === QUOTE) inString = true;
     // [ and { differ from ] and } by two.
     else if (byte === 0x5b || byte === 0x7b) {
-      if (++depth > max) return true;
-    } else if (byte === 0x5d || byte === 0x7d) depth--;
+      if (++depth !== level) continue;
+      emptied ??= Buffer.from(bytes);
+      start = i + 1;
+    } else if (byte === 0x5d || byte === 0x7d) {
+      if (depth-- === level) emptied?.fill(SPACE, start, i);
+    }
   }
-  return false;
+  if (depth >= level) emptied?.fill(SPACE, start);
+  return emptied ?? bytes;
 }
 
-/** Whether a value out of JSON nests deeper than `max` levels. */
-export const nestsDeeper = (value: unknown, max: number): boolean =>
-  containersAtLevel(value, max + 1).length > 0;
+/** Whether the JSON in these bytes nests deeper than `max` levels. */
+export const depthExceeds = (bytes: Buffer, max: number): boolean => emptyAtLevel(bytes, max + 1) !== bytes;
 
-/** Puts null, in place, where a value out of JSON nests deeper than `max` levels. */
-export function cutDeeper(value: unknown, max: number): void {
-  for (const container of containersAtLevel(value, max))
-    for (const [key, part] of Object.entries(container)) if (isContainer(part)) container[key] = null;
-}
-
-type Container = Record<string, unknown>;
-
-const isContainer = (value: unknown): value is Container => typeof value === "object" && value !== null;
-
-/** The objects and lists at a level; the value itself is at level 1. */
-function containersAtLevel(value: unknown, level: number): Container[] {
+/** Whether a value out of JSON nests deeper than `max` levels. Does not recurse. */
+export function nestsDeeper(value: unknown, max: number): boolean {
   let containers = [value].filter(isContainer);
-  for (let at = 1; at < level && containers.length > 0; at++)
+  for (let level = 1; level <= max && containers.length > 0; level++)
     containers = containers.flatMap((container) => Object.values(container).filter(isContainer));
-  return containers;
+  return containers.length > 0;
 }
+
+const isContainer = (value: unknown): value is object => typeof value === "object" && value !== null;

@@ -75,7 +75,7 @@ beforeAll(async () => {
   app = await startTestApp({
     routes: (context) => {
       // What is logged is read where it is made into a line.
-      context.log.silent = false;
+      Object.assign(context.log, { silent: false, level: "warn" });
       for (const transport of context.log.transports)
         transport.log = (info: Record<string, unknown>, next: () => void) => {
           logged.push(info);
@@ -177,4 +177,14 @@ it("F45: the error handler's own log line", async () => {
   const [warning] = (await warned) as [Error];
   expect(warning.message).toContain(reply.json.instance);
   expect((await call(app.url, "GET", "/fine")).status).toBe(200);
+});
+
+it("F45: the look-up of the key with no connection to the database", async () => {
+  const { pool } = app.context;
+  const held = await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()));
+  const reply = await call(app.url, "GET", "/keyed", { key: generateKey().key });
+  for (const client of held) client.release();
+  expect([reply.status, reply.json.code]).toEqual([503, "database_unavailable"]);
+  const line = logged.find(({ requestId, level }) => requestId === reply.json.instance && level === "warn");
+  expect(JSON.stringify(line)).toContain("timeout exceeded when trying to connect");
 });

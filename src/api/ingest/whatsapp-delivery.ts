@@ -4,7 +4,7 @@ import { quarantine } from "../../db/queries/quarantine.js";
 import type { Quarantined, SourceBatch } from "../../sources/canonical-event.js";
 import { readWhatsappCloud } from "../../sources/whatsapp-cloud.js";
 import { parseDeepJson } from "../body.js";
-import { cutDeeper, MAX_DEPTH } from "../json-depth.js";
+import { MAX_DEPTH } from "../json-depth.js";
 import { timeProblem } from "./check-event.js";
 import type { Ingest } from "./ingest.js";
 import { toQuarantined } from "./quarantine-items.js";
@@ -51,10 +51,8 @@ function channelsOf(batch: SourceBatch): Set<string> {
 function readBody(body: Buffer): SourceBatch {
   let payload: unknown;
   try {
-    const { value, deep } = parseDeepJson(body);
-    // Nothing that is read lies so deep, so the items around it count all the same.
-    if (deep) cutDeeper(value, MAX_DEPTH);
-    payload = value;
+    // Nothing that is read lies deeper, so the items around it count all the same.
+    payload = parseDeepJson(body, MAX_DEPTH).value;
   } catch {
     // The bytes may hold anything; their hash tells repetitions apart.
     const item: Quarantined = {

@@ -40,7 +40,9 @@ export function eventRoutes(context: Context): Route[] {
 }
 
 async function takeList(request: ApiRequest, intake: Intake): Promise<void> {
-  const { value, deep } = parseDeepJson(await readRawBody(request, { maxBytes: MAX_BODY_BYTES }));
+  const body = await readRawBody(request, { maxBytes: MAX_BODY_BYTES });
+  // An event stands two levels deep, and shows by one level too many that it is refused.
+  const { value, deep } = parseDeepJson(body, 2 + MAX_DEPTH + 1);
   for (const [index, event] of eventList(value).entries()) {
     if (deep && nestsDeeper(event, MAX_DEPTH)) intake.refuse(index, tooDeep);
     else intake.take(event, index);
