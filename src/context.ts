@@ -35,7 +35,8 @@ const databaseBounds: Record<ProcessName, Bounds> = {
     acquireTimeoutMs: 15_000,
     lockTimeoutMs: 30_000,
     statementTimeoutMs: 15 * 60_000,
-    silenceTimeoutMs: 16 * 60_000,
+    // Longer than a job may take without a word; the jobs' own time-outs come first.
+    silenceTimeoutMs: 65 * 60_000,
   },
   scheduler: { statementTimeoutMs: 15_000, silenceTimeoutMs: 18_000 },
   cli: { statementTimeoutMs: 0 },

@@ -2,8 +2,11 @@ import winston from "winston";
 
 export type Log = winston.Logger;
 
-/** Error objects as plain data, cause included, so that a JSON line holds all of it. */
-function describeError(value: unknown): unknown {
+/** More causes than this are a ring, or help nobody. */
+const MAX_CAUSES = 8;
+
+/** Error objects as plain data, causes included, so that a JSON line holds all of it. */
+function describeError(value: unknown, causes = MAX_CAUSES): unknown {
   if (!(value instanceof Error)) return value;
   const { code } = value as { code?: unknown };
   return {
@@ -11,7 +14,7 @@ function describeError(value: unknown): unknown {
     message: value.message,
     ...(code === undefined ? {} : { code }),
     stack: value.stack,
-    ...(value.cause === undefined ? {} : { cause: describeError(value.cause) }),
+    ...(value.cause === undefined || causes === 0 ? {} : { cause: describeError(value.cause, causes - 1) }),
   };
 }
 

@@ -45,7 +45,7 @@ export function createApp(
   app.use(() => {
     throw new NotFound("not_found", "There is nothing at this path.");
   });
-  app.use(errorHandler);
+  app.use(errorHandler(context.log));
   app.locals.routes = routes;
   return app;
 }

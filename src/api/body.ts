@@ -2,9 +2,7 @@ import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { createGunzip } from "node:zlib";
 import { InvalidInput, TooLarge, UnsupportedMedia } from "../errors.js";
-
-/** No document of ours nests deeper; JSON.parse itself would recurse as deep as the sender likes. */
-export const MAX_DEPTH = 64;
+import { depthExceeds, emptyAtLevel, MAX_DEPTH } from "./json-depth.js";
 
 const hashes = new WeakMap<IncomingMessage, Buffer>();
 
@@ -113,6 +111,23 @@ const BOM = 0xfeff;
 
 /** The JSON value in these bytes: strict UTF-8, no BOM, at most 64 levels deep. Throws 400 `invalid_json`. */
 export function parseJson(bytes: Buffer): unknown {
+  const text = decode(bytes);
+  if (depthExceeds(bytes, MAX_DEPTH)) throw invalidJson(`The body nests deeper than ${MAX_DEPTH} levels.`);
+  return parse(text);
+}
+
+/**
+ * The same for a body that is still of use when parts of it nest too deep. Of those only the first `levels` levels are
+ * built, the last of them empty; `deep` says that there are any.
+ */
+export function parseDeepJson(bytes: Buffer, levels: number): { value: unknown; deep: boolean } {
+  const text = decode(bytes);
+  const shallow = emptyAtLevel(bytes, levels);
+  const deep = shallow !== bytes;
+  return { value: parse(deep ? decode(shallow) : text), deep };
+}
+
+function decode(bytes: Buffer): string {
   let text: string;
   try {
     text = utf8.decode(bytes);
@@ -120,7 +135,10 @@ export function parseJson(bytes: Buffer): unknown {
     throw invalidJson("The body is not valid UTF-8.");
   }
   if (text.charCodeAt(0) === BOM) throw invalidJson("The body begins with a byte order mark.");
-  if (depthExceeds(bytes, MAX_DEPTH)) throw invalidJson(`The body nests deeper than ${MAX_DEPTH} levels.`);
+  return text;
+}
+
+function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -129,24 +147,3 @@ export function parseJson(bytes: Buffer): unknown {
 }
 
 const invalidJson = (message: string) => new InvalidInput("invalid_json", message);
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-
-/** Whether the JSON in these bytes nests deeper than `max` levels; says nothing of other bytes. */
-export function depthExceeds(bytes: Buffer, max: number): boolean {
-  let depth = 0;
-  let inString = false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
-    if (inString) {
-      if (byte === BACKSLASH) i++;
-      else if (byte === QUOTE) inString = false;
-    } else if (byte === QUOTE) inString = true;
-    // [ and { differ from ] and } by two.
-    else if (byte === 0x5b || byte === 0x7b) {
-      if (++depth > max) return true;
-    } else if (byte === 0x5d || byte === 0x7d) depth--;
-  }
-  return false;
-}

@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Context } from "../context.js";
 import { createApp } from "./app.js";
@@ -94,10 +94,19 @@ const CLIENT_ERRORS: Record<string, { status: number; title: string; code: strin
 };
 
 /** What Node could not parse never reaches the application; it gets a problem document all the same. */
-function answerClientError(error: NodeJS.ErrnoException, socket: Socket & { _httpMessage?: unknown }): void {
-  // With an answer on its way, a second one would be read as part of it.
-  if (!socket.writable || error.code === "ECONNRESET" || socket._httpMessage) {
+function answerClientError(
+  error: NodeJS.ErrnoException,
+  socket: Socket & { _httpMessage?: ServerResponse },
+): void {
+  const pending = socket._httpMessage;
+  // A second answer would be read as part of the first.
+  if (!socket.writable || error.code === "ECONNRESET" || pending?.headersSent) {
     socket.destroy();
+    return;
+  }
+  // The request before it has arrived whole, and gets its own answer.
+  if (pending?.req.complete) {
+    pending.setHeader("connection", "close");
     return;
   }
   const { status, title, code } = CLIENT_ERRORS[error.code ?? ""] ?? {

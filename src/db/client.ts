@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
+import { SILENT_CODE } from "./errors.js";
 import type { Database } from "./schema.js";
 
 export type Db = Kysely<Database>;
@@ -77,7 +78,7 @@ function cutWhenSilent(client: pg.PoolClient, timeoutMs: number): void {
   const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
   stream.setTimeout(timeoutMs, () => {
     const error = new Error(`the database was silent for ${timeoutMs} ms`);
-    stream.destroy(Object.assign(error, { code: "ETIMEDOUT" }));
+    stream.destroy(Object.assign(error, { code: SILENT_CODE }));
   });
 }
 

@@ -10,14 +10,16 @@ const NETWORK_CODES: ReadonlySet<string> = new Set([
   "ENETUNREACH",
   "ENOTFOUND",
   "EAI_AGAIN",
-  "ENOENT",
-  // Too many open files: there is no descriptor left for a connection.
-  "EMFILE",
-  "ENFILE",
 ]);
 
-/** 57P01-57P03: the server is shutting down, crashed or starting; 25006: it became a replica. */
-const AWAY_STATES: ReadonlySet<string> = new Set(["57P01", "57P02", "57P03", "25006"]);
+/** The same where a connection was to be opened; elsewhere they speak of a file. No socket there, or no descriptor left. */
+const CONNECT_CODES: ReadonlySet<string> = new Set(["ENOENT", "EMFILE", "ENFILE"]);
+
+/** 57P01-57P03: shutting down, crashed or starting; 25006: it became a replica; 53300: no connection is left. */
+const AWAY_STATES: ReadonlySet<string> = new Set(["57P01", "57P02", "57P03", "25006", "53300"]);
+
+/** Of the error that a connection is cut with when nothing moved on it for too long. */
+export const SILENT_CODE = "DATABASE_SILENT";
 
 /** Statement or lock time-out, serialization failure, deadlock: the same request may well succeed later. */
 const BUSY_STATES: ReadonlySet<string> = new Set(["57014", "55P03", "40001", "40P01"]);
@@ -44,7 +46,8 @@ export function databaseUnavailable(error: unknown): Unavailable | undefined {
       cause: error,
       headers: RETRY,
     });
-  if (isAway(code, error.message))
+  // Class 53: out of disk, memory or another resource.
+  if (isDatabaseAway(error) || code === SILENT_CODE || (typeof code === "string" && /^53...$/.test(code)))
     return new Unavailable("database_unavailable", "The database cannot be reached; try again shortly.", {
       cause: error,
       headers: RETRY,
@@ -52,13 +55,16 @@ export function databaseUnavailable(error: unknown): Unavailable | undefined {
   return undefined;
 }
 
-/** Whether the database could not be reached or went away: nothing is wrong with the work itself. */
-export const isDatabaseAway = (error: unknown): boolean =>
-  databaseUnavailable(error)?.code === "database_unavailable";
-
-function isAway(code: unknown, message: string): boolean {
-  if (typeof code !== "string") return DRIVER_MESSAGES.some((known) => message.startsWith(known));
-  return NETWORK_CODES.has(code) || AWAY_STATES.has(code) || /^(08|53)[0-9A-Z]{3}$/.test(code);
+/**
+ * Whether the database could not be reached or went away: nothing is wrong with the work itself, however often it is
+ * tried. What the same work may meet again on a healthy server (a full disk, a silent statement) is not that.
+ */
+export function isDatabaseAway(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code, syscall } = error as { code?: unknown; syscall?: unknown };
+  if (typeof code !== "string") return DRIVER_MESSAGES.some((known) => error.message.startsWith(known));
+  if (CONNECT_CODES.has(code)) return syscall === "connect";
+  return NETWORK_CODES.has(code) || AWAY_STATES.has(code) || /^08...$/.test(code);
 }
 
 /** SQLSTATE of a row that names another row which does not exist. */

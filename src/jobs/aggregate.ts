@@ -16,10 +16,10 @@ export const aggregate = defineJob({
   timeoutMs: 60 * 60_000,
   onGivenUp: giveUpRun,
   run: (key, context) =>
-    withRun(key, context, async ({ run, progress }) => {
+    withRun(key, context, async ({ run, progress, signal }) => {
       const { account_id, action, from, to } = aggregationRequest.parse(run.params);
       const work = action === "verify" ? measureDrift : repairDrift;
-      const drift = await work(context.db, account_id, { from, to });
+      const drift = await work(context.db, account_id, { from, to }, signal);
       progress.rows = drift.messages;
       return {
         result: {

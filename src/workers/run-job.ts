@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { DelayedError, type Job, UnrecoverableError } from "bullmq";
 import { z } from "zod";
 import { isDatabaseAway } from "../db/errors.js";
@@ -20,6 +21,7 @@ export interface JobServices extends Omit<JobContext, "signal" | "job" | "log"> 
 /** The first wait for a database that is away; it doubles with every start, so that a job lasts minutes of outage. */
 const DATABASE_AWAY_MS = 2_000;
 const DATABASE_AWAY_MAX_MS = 60_000;
+const HAND_BACK_RETRY_MS = 1_000;
 
 /**
  * Runs one job of any kind: checks its payload, gives it a child logger with its ids and a signal that fires on
@@ -65,13 +67,12 @@ export async function runJob<Payload>(
   } catch (error) {
     if (shutdown.aborted && (error === shutdown.reason || isAbort(error))) {
       end("handed_back", "info", {});
-      await job.moveToDelayed(Date.now(), token);
-      throw new DelayedError();
+      return await handBack(job, token, 0, shutdown);
     }
-    if (isDatabaseAway(error)) {
+    // The next fire of a schedule comes anyway: handed back, its jobs would pile up.
+    if (isDatabaseAway(error) && !definition.schedule) {
       end("handed_back", "warn", { error });
-      await job.moveToDelayed(Date.now() + databaseAwayMs(job.attemptsStarted), token);
-      throw new DelayedError();
+      return await handBack(job, token, databaseAwayMs(job.attemptsStarted), shutdown);
     }
     if (error instanceof PermanentJobError) {
       end("given_up", "error", { error });
@@ -81,6 +82,27 @@ export async function runJob<Payload>(
     throw error;
   } finally {
     timeout.clear();
+  }
+}
+
+/**
+ * Puts a job back into the queue without spending an attempt. A queue in the database that is away with it is asked until
+ * it is there again: giving up would count as a failure of the job.
+ */
+async function handBack(
+  job: Job,
+  token: string | undefined,
+  waitMs: number,
+  shutdown: AbortSignal,
+): Promise<never> {
+  for (;;) {
+    try {
+      await job.moveToDelayed(Date.now() + waitMs, token);
+      throw new DelayedError();
+    } catch (error) {
+      if (!isDatabaseAway(error) || shutdown.aborted) throw error;
+      await delay(HAND_BACK_RETRY_MS, undefined, { ref: false });
+    }
   }
 }
 

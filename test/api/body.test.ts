@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { parseJson, readJsonBody } from "../../src/api/body.js";
+import { parseDeepJson, parseJson, readJsonBody } from "../../src/api/body.js";
 import { route } from "../../src/api/route.js";
 import { call, startTestApp, type TestApp } from "../support/app.js";
 
@@ -201,4 +201,18 @@ test("a client that goes away in the middle harms nobody", async () => {
     await new Promise<void>((resolve) => socket.once("close", () => resolve()));
     expect((await post("[1]")).status).toBe(200);
   }
+});
+
+test.each([
+  ['{"a":[[1,2],"]",{"b":[]}],"c":1}', { a: [[], "]", {}], c: 1 }],
+  ['[[["\\"]",{}]],[[2]]]', [[[]], [[]]]],
+  ["[[1]]", [[1]]],
+])("%s, three levels of it", (text, value) => {
+  expect(parseDeepJson(Buffer.from(text), 3).value).toEqual(value);
+});
+
+test("what is not built costs nothing: 1,500,000 levels", () => {
+  const text = Buffer.from("[".repeat(1_500_000) + "]".repeat(1_500_000));
+  expect(parseDeepJson(text, 2)).toEqual({ value: [[]], deep: true });
+  expect(() => parseDeepJson(text.subarray(0, -1), 2)).toThrow("not valid JSON");
 });

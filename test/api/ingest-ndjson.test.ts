@@ -69,7 +69,7 @@ test("bad lines in the middle are refused by their line, blank ones are counted"
   ).toEqual([
     "2 invalid_json",
     "5 invalid_utf8",
-    "6 invalid_json",
+    "6 too_deep",
     "7 line_too_long",
     "8 missing_field",
     "9 invalid_value",

@@ -31,10 +31,35 @@ describe("F29: bytes that are no plain JSON in UTF-8", () => {
     expect(reply.json).toMatchObject({ accepted: 0, rejected_total: 1 });
   });
 
+  it.each([
+    ["text_length", "9007199254740993", "invalid_value"],
+    ["text_length", "1e400", "invalid_value"],
+    ["text_length", "-0", undefined],
+    ["error.code", "9007199254740993", "invalid_value"],
+    ["error.code", "1e400", "invalid_value"],
+    ["error.code", "-0", undefined],
+  ])("F29: %s of %s is %s", async (field, number, code) => {
+    const id = `${field} ${number}`;
+    const list =
+      field === "text_length" ? event(id, { text_length: 7 }) : event(id, { error: { code: 7 as never } });
+    const reply = await post(JSON.stringify({ events: [list] }).replace(":7", () => `:${number}`));
+    expect(reply.json.rejected.map((one: { code: string }) => one.code)).toEqual(code ? [code] : []);
+    const stored = await app.context.pool.query(
+      "select text_length, error_code from message_events where message_id = $1",
+      [`m-${id}`],
+    );
+    // Minus nought is nought.
+    const zero =
+      field === "text_length" ? { text_length: 0, error_code: null } : { text_length: null, error_code: "0" };
+    expect(stored.rows).toEqual(code ? [] : [zero]);
+  });
+
   it("F29: of a key that is there twice the last one counts, as JSON.parse has it", async () => {
     const reply = await post(good.replace('"message_id"', '"message_id":"first","message_id"'));
     expect(reply.json).toMatchObject({ accepted: 1 });
-    const rows = await app.context.pool.query("select message_id from message_events");
+    const rows = await app.context.pool.query(
+      "select message_id from message_events where message_id in ('m-utf', 'first')",
+    );
     expect(rows.rows).toEqual([{ message_id: "m-utf" }]);
   });
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { requestCancel } from "../../src/db/queries/runs.js";
 import { aggregate } from "../../src/jobs/aggregate.js";
 import { openWork, seedMessages, type TestWork } from "../support/work.js";
 
@@ -64,5 +65,22 @@ describe("an aggregation", () => {
     expect(await run("b", { action: "verify" })).toMatchObject({
       drifted_rows: rows.reduce((sum, row) => sum + row.rows, 0),
     });
+  });
+
+  it("is cancelled while it waits for another repair of the account, and waits no longer", async () => {
+    await seedMessages(test, "busy");
+    const holder = await test.pool.connect();
+    await holder.query("select pg_advisory_lock(hashtextextended('repair busy', 0))");
+    const key = await test.insertRun("aggregation", "busy", { action: "recompute" });
+    const running = test.work(aggregate, key);
+    const waiting = async () =>
+      (await test.pool.query("select 1 from pg_locks where locktype = 'advisory' and not granted")).rowCount;
+    await expect.poll(waiting, { timeout: 10_000 }).toBe(1);
+    await requestCancel(test.db, key.accountId, key.runId);
+    await running;
+    expect(await test.run(key)).toMatchObject({ status: "cancelled" });
+    expect(await waiting()).toBe(0);
+    await holder.query("select pg_advisory_unlock_all()");
+    holder.release();
   });
 });

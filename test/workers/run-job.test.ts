@@ -14,7 +14,7 @@ interface Payload {
 
 const jobOf = (
   run: JobDefinition<Payload>["run"],
-  more: Partial<Pick<JobDefinition<Payload>, "timeoutMs" | "attempts">> = {},
+  more: Partial<Pick<JobDefinition<Payload>, "timeoutMs" | "attempts" | "schedule">> = {},
 ) =>
   defineJob({
     kind: "test.job",
@@ -146,6 +146,29 @@ describe("one attempt of a job", () => {
       { shutdown },
     );
     expect([error, moved]).toEqual([bug, []]);
+  });
+
+  describe("that meets a database that is away", () => {
+    const refused = Object.assign(new Error("connect ECONNREFUSED"), {
+      code: "ECONNREFUSED",
+      syscall: "connect",
+    });
+
+    it("waits in the queue and spends no attempt", async () => {
+      const { error, observed, moved } = await attempt(
+        jobOf(() => Promise.reject(refused)),
+        { attemptsMade: 4 },
+      );
+      expect(error).toBeInstanceOf(DelayedError);
+      expect(moved).toEqual([[expect.any(Number), "token"]]);
+      expect(observed).toEqual(["test.job handed_back"]);
+    });
+
+    it("fails when it has a schedule: the next fire does its work", async () => {
+      const schedule = { cron: "* * * * *", payload: { id: "a" } };
+      const { error, moved } = await attempt(jobOf(() => Promise.reject(refused), { schedule }));
+      expect([error, moved]).toEqual([refused, []]);
+    });
   });
 
   it("stops when its lock is lost", async () => {

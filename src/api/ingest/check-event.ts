@@ -6,6 +6,7 @@ import {
   FUTURE_TOLERANCE_MS,
   needsMessageId,
 } from "../../sources/canonical-event.js";
+import { MAX_DEPTH } from "../json-depth.js";
 import { toNewEvent } from "./to-new-event.js";
 
 /** Why one event is not taken: a stable code and a sentence that names the field and its limit. */
@@ -14,7 +15,15 @@ export interface Refusal {
   message: string;
 }
 
-/** The row for one event of a sender, or why it is refused. Pure. Whether its account exists is checked later. */
+export const tooDeep: Refusal = {
+  code: "too_deep",
+  message: `an event may nest ${MAX_DEPTH} levels`,
+};
+
+/**
+ * The row for one event of a sender, or why it is refused. Pure. Whether its account exists is checked later. Expects
+ * JSON of bounded depth.
+ */
 export function checkEvent(value: unknown, nowMs: number): NewEvent | Refusal {
   const parsed = canonicalEvent.safeParse(value);
   if (!parsed.success) return refusalOf(parsed.error.issues[0]!, value);

@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
-import { depthExceeds, MAX_DEPTH } from "../body.js";
-import type { Refusal } from "./check-event.js";
+import { depthExceeds, MAX_DEPTH } from "../json-depth.js";
+import { type Refusal, tooDeep } from "./check-event.js";
 import type { Intake } from "./intake.js";
 import { createLineSplitter } from "./line-splitter.js";
 import { readChunks } from "./read-chunks.js";
@@ -79,10 +79,6 @@ function unreadable(line: Buffer): Refusal | undefined {
 const lineTooLong: Refusal = { code: "line_too_long", message: `a line may have ${MAX_LINE_BYTES} bytes` };
 const invalidUtf8: Refusal = { code: "invalid_utf8", message: "the line is not valid UTF-8" };
 const invalidJson: Refusal = { code: "invalid_json", message: "the line is not valid JSON" };
-const tooDeep: Refusal = {
-  code: "invalid_json",
-  message: `the line nests deeper than ${MAX_DEPTH} levels`,
-};
 
 /** Spaces, tabs and carriage returns only. */
 function isBlank(line: Buffer): boolean {

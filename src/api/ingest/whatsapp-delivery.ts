@@ -3,7 +3,8 @@ import type { Context } from "../../context.js";
 import { quarantine } from "../../db/queries/quarantine.js";
 import type { Quarantined, SourceBatch } from "../../sources/canonical-event.js";
 import { readWhatsappCloud } from "../../sources/whatsapp-cloud.js";
-import { parseJson } from "../body.js";
+import { parseDeepJson } from "../body.js";
+import { MAX_DEPTH } from "../json-depth.js";
 import { timeProblem } from "./check-event.js";
 import type { Ingest } from "./ingest.js";
 import { toQuarantined } from "./quarantine-items.js";
@@ -50,7 +51,8 @@ function channelsOf(batch: SourceBatch): Set<string> {
 function readBody(body: Buffer): SourceBatch {
   let payload: unknown;
   try {
-    payload = parseJson(body);
+    // Nothing that is read lies deeper, so the items around it count all the same.
+    payload = parseDeepJson(body, MAX_DEPTH).value;
   } catch {
     // The bytes may hold anything; their hash tells repetitions apart.
     const item: Quarantined = {

@@ -1,3 +1,5 @@
+import { randomUUID } from "node:crypto";
+import { inspect } from "node:util";
 import type { ErrorRequestHandler, Request, Response } from "express";
 import { databaseUnavailable } from "../../db/errors.js";
 import {
@@ -9,7 +11,7 @@ import {
   Unavailable,
   UnsupportedMedia,
 } from "../../errors.js";
-import { seldomWarnings } from "../../log.js";
+import { type Log, seldomWarnings } from "../../log.js";
 import type { PublicRequest } from "../route.js";
 import { closeAfterAnswer, hasUnreadBody } from "./linger.js";
 
@@ -17,27 +19,52 @@ const PROBLEM_TYPE = "urn:whatsapp-analytics:error:";
 
 const warn = seldomWarnings();
 
-/** The last middleware: every error becomes one RFC 9457 document and, if it is ours to fix, one log line. */
-export const errorHandler: ErrorRequestHandler = (error: unknown, request, response, _next) => {
-  const { log } = request as PublicRequest;
-  const known = toAppError(error);
-  if (response.headersSent) {
+/**
+ * The last middleware: every error becomes one RFC 9457 document and, if it is ours to fix, one log line under the
+ * request's id. Depends on nothing that an earlier one may have failed to do.
+ */
+export function errorHandler(processLog: Log): ErrorRequestHandler {
+  return (error: unknown, request, response, _next) => {
+    const scoped = request as Partial<PublicRequest>;
+    if (scoped.id === undefined) {
+      scoped.id = randomUUID();
+      response.setHeader("x-request-id", scoped.id);
+    }
+    const log = scoped.log ?? processLog;
+    let known: AppError | undefined;
+    try {
+      known = toAppError(error);
+      report(log, scoped.id, error, known, response);
+    } catch (failure) {
+      // An error that cannot be read or written down must not cost the answer.
+      process.emitWarning(`the error of request ${scoped.id} could not be logged: ${inspect(failure)}`);
+    }
+    if (!response.headersSent) sendProblem(request, response, known ?? internalError());
     // The status is out: cutting the connection is the only way to tell the client that the rest is missing.
-    if (!response.writableEnded) {
-      log.warn("answer cut short", { error });
-      response.destroy();
-    } else if (!known) log.error("error after the answer", { error });
-    return;
-  }
-  if (!known) log.error("request failed", { error });
-  else if (known.status >= 500) warn(log, `request refused: ${known.code}`, { error: known.cause });
-  sendProblem(request, response, known ?? internalError());
-};
+    else if (!response.writableEnded) response.destroy();
+  };
+}
+
+function report(
+  log: Log,
+  requestId: string,
+  error: unknown,
+  known: AppError | undefined,
+  response: Response,
+): void {
+  if (response.headersSent) {
+    if (!response.writableEnded) log.warn("answer cut short", { requestId, error });
+    else if (!known) log.error("error after the answer", { requestId, error });
+  } else if (!known) log.error("request failed", { requestId, error });
+  else if (known.status >= 500)
+    warn(log, `request refused: ${known.code}`, { requestId, error: known.cause });
+}
 
 /** Answers with a problem document; `instance` is the request id. */
 export function sendProblem(request: Request, response: Response, error: AppError): void {
   response.locals.code = error.code;
-  if (hasUnreadBody(request)) closeAfterAnswer(request, response);
+  // Who has stopped in the middle of a body does not go on with another request.
+  if (hasUnreadBody(request) || error.status === 408) closeAfterAnswer(request, response);
   for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
   if (error.status === 401 && !response.hasHeader("www-authenticate"))
     response.setHeader("www-authenticate", "Bearer");

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Request, RequestHandler, Response } from "express";
-import { Unavailable } from "../../errors.js";
+import { RequestTimeout, Unavailable } from "../../errors.js";
 import type { Log } from "../../log.js";
 import type { PublicRequest } from "../route.js";
 import { sendProblem } from "./problem.js";
@@ -36,12 +36,14 @@ export function requestScope(log: Log, draining: AbortSignal): RequestHandler {
   };
 }
 
-/** Answers 503 `timeout` when the request is still open after `timeoutMs`, and fires its signal. */
+/** Answers 503 `timeout`, or 408 where it is the body that does not come, after `timeoutMs`, and fires the signal. */
 export function boundTime(request: Request, response: Response, timeoutMs: number): void {
   const timer = setTimeout(() => {
-    const error = new Unavailable("timeout", `The request took longer than ${timeoutMs} ms.`, {
-      headers: { "retry-after": "5" },
-    });
+    const error = waitsForBody(request)
+      ? new RequestTimeout("body_timeout", `The body did not arrive within ${timeoutMs} ms.`)
+      : new Unavailable("timeout", `The request took longer than ${timeoutMs} ms.`, {
+          headers: { "retry-after": "5" },
+        });
     aborts.get(request)?.abort(error);
     if (response.headersSent) {
       (request as PublicRequest).log.warn("answer cut short by the time-out");
@@ -50,3 +52,6 @@ export function boundTime(request: Request, response: Response, timeoutMs: numbe
   }, timeoutMs);
   response.once("close", () => clearTimeout(timer));
 }
+
+/** Nothing is read before somebody listens, and nothing is waited for once all of it is there. */
+const waitsForBody = (request: Request): boolean => request.readableFlowing === true && !request.complete;

@@ -1,9 +1,11 @@
 import type { Context } from "../../context.js";
 import { InvalidInput, TooLarge } from "../../errors.js";
-import { parseJson, readRawBody, requireContentType } from "../body.js";
+import { parseDeepJson, readRawBody, requireContentType } from "../body.js";
+import { tooDeep } from "../ingest/check-event.js";
 import { ingestOf } from "../ingest/ingest.js";
 import { createIntake, type Intake } from "../ingest/intake.js";
 import { readNdjson } from "../ingest/ndjson-intake.js";
+import { MAX_DEPTH, nestsDeeper } from "../json-depth.js";
 import { boundTime } from "../middleware/request-scope.js";
 import { type ApiRequest, type Route, route } from "../route.js";
 
@@ -38,8 +40,13 @@ export function eventRoutes(context: Context): Route[] {
 }
 
 async function takeList(request: ApiRequest, intake: Intake): Promise<void> {
-  const events = eventList(parseJson(await readRawBody(request, { maxBytes: MAX_BODY_BYTES })));
-  for (let index = 0; index < events.length; index++) intake.take(events[index], index);
+  const body = await readRawBody(request, { maxBytes: MAX_BODY_BYTES });
+  // An event stands two levels deep, and shows by one level too many that it is refused.
+  const { value, deep } = parseDeepJson(body, 2 + MAX_DEPTH + 1);
+  for (const [index, event] of eventList(value).entries()) {
+    if (deep && nestsDeeper(event, MAX_DEPTH)) intake.refuse(index, tooDeep);
+    else intake.take(event, index);
+  }
   await intake.store();
 }
 

@@ -1,5 +1,6 @@
 import { CompiledQuery, sql } from "kysely";
 import type { Db } from "../client.js";
+import { longSession } from "../long-session.js";
 import { applyDeltasSql, rememberDimensionsSql } from "./apply-deltas.js";
 import { additiveColumns, contributingColumns, contributionsSql } from "./contributions.js";
 import { lockWatermark } from "./fold-account.js";
@@ -61,15 +62,24 @@ const repairSql = `
 with deltas as (select ${columns} from pg_temp.drift),${applyDeltasSql}
 select 1`;
 
+const NEVER = new AbortController().signal;
+
 const bounds = (range: DriftRange) => [range.from ?? "-infinity", range.to ?? "infinity"];
 
 /**
  * Adds up the contributions of all messages of an account and compares them with its rollups, in one snapshot and
  * without a lock. Reads every message of the account once.
  */
-export async function measureDrift(db: Db, accountId: string, range: DriftRange = {}): Promise<Drift> {
-  const result = await db.executeQuery<Drift>(CompiledQuery.raw(countSql, [accountId, ...bounds(range)]));
-  return result.rows[0]!;
+export async function measureDrift(
+  db: Db,
+  accountId: string,
+  range: DriftRange = {},
+  signal = NEVER,
+): Promise<Drift> {
+  return longSession(db, signal, async (session) => {
+    const measure = CompiledQuery.raw(countSql, [accountId, ...bounds(range)]);
+    return (await session.executeQuery<Drift>(measure)).rows[0]!;
+  });
 }
 
 /**
@@ -77,8 +87,13 @@ export async function measureDrift(db: Db, accountId: string, range: DriftRange 
  * changes messages and rollups by the same amount, so the drift measured before is the drift still there; the lock is
  * held for the rows that differ and not for the scan. Repairs of one account run one after the other.
  */
-export async function repairDrift(db: Db, accountId: string, range: DriftRange = {}): Promise<Drift> {
-  return db.connection().execute(async (session) => {
+export async function repairDrift(
+  db: Db,
+  accountId: string,
+  range: DriftRange = {},
+  signal = NEVER,
+): Promise<Drift> {
+  return longSession(db, signal, async (session) => {
     const key = `repair ${accountId}`;
     await sql`select pg_advisory_lock(hashtextextended(${key}, 0))`.execute(session);
     try {
@@ -89,6 +104,7 @@ export async function repairDrift(db: Db, accountId: string, range: DriftRange =
         CompiledQuery.raw(keepSql, [accountId, ...bounds(range)]),
       );
       const drift = measured.rows[0]!;
+      signal.throwIfAborted();
       if (drift.rows > 0)
         await session.transaction().execute(async (trx) => {
           await lockWatermark(trx, accountId);
