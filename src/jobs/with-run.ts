@@ -50,8 +50,11 @@ export async function withRun(
   const signal = AbortSignal.any([context.signal, heart.signal]);
   try {
     const outcome = await work({ run, claim, signal, progress });
-    signal.throwIfAborted();
     await heart.stop();
+    if (signal.aborted) {
+      await discard(outcome);
+      throw signal.reason;
+    }
     const published = await settleRun(context.db, claim, { status: "succeeded", ...outcome }, progress);
     if (published) return { run: key.runId, rows: progress.rows, bytes: progress.bytes };
     await discard(outcome);

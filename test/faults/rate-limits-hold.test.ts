@@ -72,7 +72,10 @@ it("every route has the class of limits that was decided for it", async () => {
   await using app = await startTestApp();
   const routes = listRoutes(createApp(app.context, apiRoutes(app.context)));
   const found: Record<string, string[]> = {};
-  for (const { method, path, limit } of routes) (found[limit ?? "default"] ??= []).push(`${method} ${path}`);
+  for (const { method, path, limit = "default" } of routes) {
+    found[limit] ??= [];
+    found[limit].push(`${method} ${path}`);
+  }
   const sorted = (lists: Record<string, readonly string[]>) =>
     Object.fromEntries(Object.entries(lists).map(([name, paths]) => [name, [...paths].sort()]));
   expect(sorted(found)).toEqual(sorted(classes));

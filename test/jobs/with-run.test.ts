@@ -93,6 +93,31 @@ describe("a cancel", () => {
     expect(await test.run(key)).toEqual(run);
   });
 
+  it("that comes when the work has just ended leaves no file either", async () => {
+    const key = await newRun();
+    const discarded: object[] = [];
+    const outcome = { result: { file: "finished" } };
+    const job = defineJob({
+      kind: "test.run",
+      queue: "exports",
+      payload: runKey,
+      run: (payload, context) =>
+        withRun(
+          payload,
+          context,
+          async ({ signal }) => {
+            await requestCancel(test.db, key.accountId, key.runId);
+            await once(signal, "abort");
+            return outcome;
+          },
+          async (made) => void discarded.push(made),
+        ),
+    });
+    expect((await test.work(job, key)).result).toEqual({ cancelled: true });
+    expect(discarded).toEqual([outcome]);
+    expect(await test.run(key)).toMatchObject({ status: "cancelled", result: null });
+  });
+
   it("ends a queued run at once", async () => {
     const key = await newRun();
     expect(await requestCancel(test.db, "shop", key.runId)).toMatchObject({ status: "cancelled", fence: 1 });
