@@ -12,6 +12,8 @@ const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_CONNECTIONS = 10_000;
 /** A sender or reader with whom nothing moves for so long has gone; slow ones that do move may stay for hours. */
 const SILENCE_TIMEOUT_MS = 120_000;
+/** What a request that met its time-out has left to be answered. */
+const ANSWER_MS = 2_000;
 
 /** While draining: how often connections that became idle are closed. */
 const IDLE_CHECK_MS = 50;
@@ -25,11 +27,14 @@ export interface ApiServer {
   drain(): Promise<void>;
 }
 
-/** Listens on the configured host and port (0 = any free one). `onWornOut` is called once after `maxRequests`. */
+/**
+ * Listens on the configured host and port (0 = any free one). `onWornOut` is called once after `maxRequests`; only
+ * tests are less patient with silence.
+ */
 export async function startServer(
   context: Context,
   routes: readonly Route[],
-  options: { onWornOut?: () => void } = {},
+  options: { onWornOut?: () => void; silenceTimeoutMs?: number } = {},
 ): Promise<ApiServer> {
   const { http, shutdownGraceMs } = context.config;
   const draining = new AbortController();
@@ -47,7 +52,7 @@ export async function startServer(
     app,
   );
   server.maxConnections = MAX_CONNECTIONS;
-  server.setTimeout(SILENCE_TIMEOUT_MS);
+  server.setTimeout(Math.max(options.silenceTimeoutMs ?? SILENCE_TIMEOUT_MS, http.timeoutMs + ANSWER_MS));
   server.on("clientError", answerClientError);
   if (http.maxRequests > 0) countRequests(server, http.maxRequests, options.onWornOut);
   await new Promise<void>((resolve, reject) => {

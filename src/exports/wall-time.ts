@@ -1,9 +1,10 @@
 import { IANAZone } from "luxon";
 
-/** Since 2000 every zone changes its offset on this grid only. */
-const QUARTER_MS = 15 * 60_000;
-/** More quarters than a year has. */
+const HOUR_MS = 60 * 60_000;
+/** More hours than four years have. */
 const MAX_KNOWN = 40_000;
+/** Of an hour within which the offset changes, as it did at 00:01 in Newfoundland until 2011. */
+const CHANGES = "changes";
 
 /**
  * Turns instants into what a clock on the wall of `timeZone` showed, as a Date whose UTC fields say so: what a cell
@@ -12,15 +13,21 @@ const MAX_KNOWN = 40_000;
 export function wallTimes(timeZone: string): (time: Date) => Date {
   const zone = IANAZone.create(timeZone);
   if (!zone.isValid) throw new Error(`unknown time zone ${timeZone}`);
-  const offsets = new Map<number, number>();
-  return (time) => {
-    const quarter = Math.floor(time.getTime() / QUARTER_MS);
-    let offset = offsets.get(quarter);
+  const offsetAt = (time: number) => zone.offset(time) * 60_000;
+  const offsetOf = (hour: number) => {
+    const first = offsetAt(hour * HOUR_MS);
+    return first === offsetAt((hour + 1) * HOUR_MS - 1) ? first : CHANGES;
+  };
+  const known = new Map<number, number | typeof CHANGES>();
+  return (date) => {
+    const time = date.getTime();
+    const hour = Math.floor(time / HOUR_MS);
+    let offset = known.get(hour);
     if (offset === undefined) {
-      offset = zone.offset(time.getTime()) * 60_000;
-      if (offsets.size === MAX_KNOWN) offsets.clear();
-      offsets.set(quarter, offset);
+      offset = offsetOf(hour);
+      if (known.size === MAX_KNOWN) known.clear();
+      known.set(hour, offset);
     }
-    return new Date(time.getTime() + offset);
+    return new Date(time + (offset === CHANGES ? offsetAt(time) : offset));
   };
 }

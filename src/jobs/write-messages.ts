@@ -36,43 +36,44 @@ export function pickColumns(names: readonly string[] | undefined): readonly Colu
   return names.map((name) => messageColumns.find((column) => column.name === name)!);
 }
 
+interface MessageRequest {
+  selection: MessageSelection;
+  columns: readonly Column[];
+  format: MessageFormat;
+  createdAt: Date;
+  csv?: CsvOptions | undefined;
+  /** JSON for people: indented, and inside a document that begins with `head`. */
+  pretty?: boolean | undefined;
+  /** What a workbook and a pretty document say of themselves. */
+  head?: ReportHead;
+}
+
 /**
  * Streams messages as a file. Rows are selected and formatted in Postgres; Node moves bytes (only XLSX cells are made
  * here). Memory is constant. Rows come in the order of an index, so the same rows give the same bytes.
  */
 export async function streamMessages(
   copy: CopySource,
-  request: {
-    selection: MessageSelection;
-    columns: readonly Column[];
-    format: MessageFormat;
-    createdAt: Date;
-    csv?: CsvOptions | undefined;
-    /** JSON for people: indented, and inside a document that begins with `head`. */
-    pretty?: boolean | undefined;
-    /** What a workbook and a pretty document say of themselves. */
-    head?: ReportHead;
-  },
+  request: MessageRequest,
   signal: AbortSignal,
 ): Promise<RowStream> {
-  const { selection, columns, format, csv, head } = request;
+  const { selection, columns, format, csv } = request;
   const from = messagesFrom(selection, { ordered: true });
-  if (format === "csv") {
-    const rows = crlfRows();
-    const source = await copy.stream(csvCopySql(columns, from, csv), signal);
-    return { bytes: joined(csvHead(columns, csv), source, rows), rows: () => rows.rows() };
-  }
-  const source = await copy.stream(jsonCopySql(columns, from), signal);
-  if (format === "ndjson") {
-    const rows = countRows();
-    return { bytes: joined("", source, rows), rows: () => rows.rows() };
-  }
+  const sql = format === "csv" ? csvCopySql(columns, from, csv) : jsonCopySql(columns, from);
+  const source = await copy.stream(sql, signal);
+  const stream = await formatted(source, request);
+  // Also when nothing was read of it yet, and so nothing of the source either.
+  stream.bytes.once("close", () => source.destroy());
+  return stream;
+}
+
+async function formatted(source: Readable, request: MessageRequest): Promise<RowStream> {
+  const { columns, format, csv, head } = request;
+  if (format === "xlsx") return streamWorkbook(source, columns, request);
   if (format === "json" && request.pretty) return prettyDocument({ ...head }, "messages", jsonLines(source));
-  if (format === "json") {
-    const rows = jsonArray();
-    return { bytes: joined("", source, rows), rows: () => rows.rows() };
-  }
-  return streamWorkbook(source, columns, request);
+  const rows = format === "csv" ? crlfRows() : format === "json" ? jsonArray() : countRows();
+  const start = format === "csv" ? csvHead(columns, csv) : "";
+  return { bytes: joined(start, source, rows), rows: () => rows.rows() };
 }
 
 /** `head` and then `source` through `transform`; an error or an early end of either side reaches the other. */
@@ -87,9 +88,7 @@ function joined(head: string, source: Readable, transform: NodeJS.ReadWriteStrea
     pipeline(source, transform).catch(() => {});
     yield* transform as AsyncIterable<Buffer>;
   }
-  const stream = Readable.from(bytes(), { objectMode: false });
-  stream.once("close", () => source.destroy());
-  return stream;
+  return Readable.from(bytes(), { objectMode: false });
 }
 
 async function streamWorkbook(

@@ -127,8 +127,14 @@ export async function writeSummary(
 ): Promise<RowStream> {
   const { format, csv, json } = request;
   if (format === "xlsx") return writeWorkbook(sections, request.interval, head, createdAt);
-  if (format === "json" && json?.pretty)
-    return prettyDocument({ ...head, units: unitsOf(sections) }, "sections", sections.map(sectionText));
+  if (format === "json" && json?.pretty) {
+    const { bytes } = prettyDocument(
+      { ...head, units: unitsOf(sections) },
+      "sections",
+      sections.map(sectionText),
+    );
+    return { bytes, rows: () => rowsOf(sections) };
+  }
   const rows = longRows(sections);
   const lines = rows.map((row) =>
     format === "csv" ? csvLine(Object.values(row), longTypes, csv) : JSON.stringify(row),
@@ -142,6 +148,9 @@ export async function writeSummary(
         : `[\n${lines.join(",\n")}\n]\n`;
   return { bytes: Readable.from([Buffer.from(text)]), rows: () => rows.length };
 }
+
+const rowsOf = (tables: readonly { rows: readonly unknown[] }[]): number =>
+  tables.reduce((sum, { rows }) => sum + rows.length, 0);
 
 const unitOf = (metric: string): Metric["unit"] => findMetric(metric)!.unit;
 
@@ -195,9 +204,9 @@ async function writeWorkbook(
     columns: ["property", "value"].map((name) => ({ name, type: "text" as const })),
     rows: Object.entries(head),
   };
-  const sheets = [summary, ...tables, about];
-  const count = sheets.reduce((sum, sheet) => sum + sheet.rows.length, 0);
-  return { bytes: writeXlsx({ sheets, createdAt, ...workbookHead(head) }), rows: () => count };
+  const data = [summary, ...tables];
+  const bytes = writeXlsx({ sheets: [...data, about], createdAt, ...workbookHead(head) });
+  return { bytes, rows: () => rowsOf(data) };
 }
 
 const keyColumn = (key: "bucket" | MetricDimension, interval: Interval): XlsxColumn =>

@@ -252,6 +252,27 @@ describe("a delivery summary", () => {
     }
   });
 
+  it("counts the rows that a file has, those of all sections", async () => {
+    const rowsOf = async (format: string, more: object = {}) => {
+      const key = await test.insertRun("report", "shop", {
+        ...seedRange,
+        template: "delivery-summary",
+        format,
+        ...more,
+      });
+      await test.work(buildReport, key);
+      return { rows: (await test.run(key)).artifact!.rows, bytes: await test.file(key) };
+    };
+    const csv = await rowsOf("csv");
+    expect(csv.rows).toBe(parseCsv(csv.bytes.toString()).length - 1);
+    const workbook = await rowsOf("xlsx");
+    const sheets = (await sheetsOf(workbook.bytes)).filter((sheet) => sheet.name !== "about");
+    expect(workbook.rows).toBe(sheets.reduce((sum, sheet) => sum + sheet.rowCount - 1, 0));
+    const document = await rowsOf("json", { json: { pretty: true } });
+    const { sections } = JSON.parse(document.bytes.toString()) as { sections: { rows: unknown[] }[] };
+    expect(document.rows).toBe(sections.flatMap(({ rows }) => rows).length);
+  });
+
   it("shows units in a workbook, and the days of the report's zone", async () => {
     const [totals, byDay] = await sheetsOf(
       await summary("xlsx", {

@@ -34,6 +34,8 @@ export interface TestAppOptions {
   /** Uses this database, already migrated, and leaves it alone: a second process of the same installation. */
   databaseUrl?: string;
   onWornOut?: () => void;
+  /** Instead of the 120 s after which a silent connection is cut. */
+  silenceTimeoutMs?: number;
 }
 
 /** A real server on a free port with a database of its own, its queues in the same database. */
@@ -57,11 +59,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
   const opened = await openContext(config, { process: "api", log });
   const context: Context = options.now ? { ...opened, now: options.now } : opened;
   const routes = (options.routes ?? apiRoutes)(context);
-  const server = await startServer(
-    context,
-    routes,
-    options.onWornOut ? { onWornOut: options.onWornOut } : {},
-  );
+  const server = await startServer(context, routes, options);
   const close = async () => {
     await server.drain();
     await context[Symbol.asyncDispose]();

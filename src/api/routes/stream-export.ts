@@ -120,6 +120,8 @@ export function streamExportRoutes(context: Context): Route[] {
           return;
         }
         open++;
+        // The first row may take long. Node sets the server's bound again for the next request of the connection.
+        request.socket.setTimeout(SILENCE_TIMEOUT_MS);
         try {
           const stream = await streamMessages(
             copy,

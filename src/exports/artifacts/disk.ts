@@ -95,9 +95,10 @@ async function replaceFile(path: string, source: Source, signal: AbortSignal | u
     await rename(part, path);
     return measure.result();
   } catch (error) {
+    // First: what failed the writing may fail the cleaning too.
+    if (source instanceof Readable) source.destroy();
     await rm(part, { force: true });
     await removeEmptyFolder(dirname(part));
-    if (source instanceof Readable) source.destroy();
     // The pipeline reports an abort, and a full disk too, as its own AbortError; the caller wants to know why.
     if (signal?.aborted) throw signal.reason;
     throw errorCode(error) === "ABORT_ERR" ? (writeError ?? error) : error;
