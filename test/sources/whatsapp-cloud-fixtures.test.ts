@@ -158,8 +158,9 @@ const mutatedFixture = fc
     for (const { at, how, value } of changes) {
       const spots = spotsOf(payload);
       const { holder, key } = spots[at % spots.length]!;
-      if (how === "replace") holder[key] = value;
-      else if (how === "wrap") holder[key] = [holder[key], holder[key]];
+      // Copies: a value in two places would let a later change make it a part of itself.
+      if (how === "replace") holder[key] = structuredClone(value);
+      else if (how === "wrap") holder[key] = [holder[key], structuredClone(holder[key])];
       else delete holder[key];
       if (Object.keys(part(payload)).length === 0) break;
     }
