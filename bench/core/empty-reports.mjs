@@ -18,9 +18,9 @@ import {
 } from "../support.mjs";
 
 const ACCOUNT = "empty";
-const REPORTS = 1_000;
+const REPORTS = 2_000;
 /** Both sides get to know their code before they are measured. */
-const WARM_UP = 500;
+const WARM_UP = 2_000;
 const NO_OPS = { postgres: 3_000, redis: 20_000 };
 const CLIENTS = 16;
 const CONCURRENCY = 32;

@@ -1,3 +1,5 @@
+import { Readable } from "node:stream";
+import type { CopySource } from "../db/copy.js";
 import { countMessages, messageColumns } from "../db/queries/message-rows.js";
 import type { JobContext } from "./define-job.js";
 import { defineJob } from "./define-job.js";
@@ -44,7 +46,7 @@ async function openReport(
   const selection = selectionOf(request);
   progress.totalRows = await countMessages(db, selection);
   return streamMessages(
-    copy,
+    progress.totalRows > 0 ? copy : noRows,
     {
       selection,
       columns: messageColumns,
@@ -57,3 +59,6 @@ async function openReport(
     signal,
   );
 }
+
+/** Where none were counted: to plan a COPY would cost more than the rest of such a report. */
+const noRows: CopySource = { stream: async () => Readable.from([]) };

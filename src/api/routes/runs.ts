@@ -81,7 +81,7 @@ function routesOf(context: Context, { kind, path, request: schema, readers }: Re
           });
           await enqueueRun(context, run, request);
           const location = `${path}/${run.run_id}`;
-          return { status: 202, headers: { location }, body: await present(run) };
+          return { status: 202, headers: { location }, body: presentRun(run, path, run.position) };
         });
       },
     }),

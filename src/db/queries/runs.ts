@@ -1,4 +1,4 @@
-import { type Selectable, sql } from "kysely";
+import { type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
 import type { Artifact, Database, RunError, RunKind, RunStatus } from "../schema.js";
 
@@ -21,10 +21,28 @@ export interface Claim {
 /** The queue's id for the work on a run. Another generation is other work. */
 export const runJobId = (key: RunKey): string => `${key.runId}-g${key.generation}`;
 
+/** The place in line is counted up to here, so that looking at it costs the same however long the line is. */
+const FARTHEST_POSITION = 1_000;
+
+/** Queued runs of the same kind that were asked for earlier, over all accounts: the place in line, 1,000 at most. */
+const positionSql = (kind: RawBuilder<RunKind>, createdAt: RawBuilder<Date>) => sql<number>`
+  (select count(*) + 1
+   from (select from runs ahead
+         where ahead.status = 'queued' and ahead.kind = ${kind} and ahead.created_at < ${createdAt}
+         limit ${sql.lit(FARTHEST_POSITION - 1)}) earlier)`;
+
+/** The place in line of a run that is queued: 1 = next. */
+export async function queuePosition(db: Db, run: Run): Promise<number> {
+  const position = positionSql(sql`${run.kind}`, sql`${run.created_at}`);
+  const { rows } = await sql<{ position: number }>`select ${position} as position`.execute(db);
+  return rows[0]!.position;
+}
+
+/** Adds a run, and says its place in line. */
 export async function insertRun(
   db: Db,
   run: { accountId: string; kind: RunKind; params: Record<string, unknown>; requestedBy: string },
-): Promise<Run> {
+): Promise<Run & { position: number }> {
   return db
     .insertInto("runs")
     .values({
@@ -38,6 +56,7 @@ export async function insertRun(
       enqueued_at: sql<Date>`now()`,
     })
     .returningAll()
+    .returning(positionSql(sql.ref("runs.kind"), sql.ref("runs.created_at")).as("position"))
     .executeTakeFirstOrThrow();
 }
 
@@ -74,25 +93,6 @@ export async function listRuns(
       sql<boolean>`(created_at, run_id) < (${filter.before.createdAt}, ${filter.before.runId}::uuid)`,
     );
   return query.orderBy("created_at", "desc").orderBy("run_id", "desc").limit(filter.limit).execute();
-}
-
-/** The place in line is counted up to here, so that looking at it costs the same however long the line is. */
-const FARTHEST_POSITION = 1_000;
-
-/** Queued runs of the same kind that were asked for earlier, over all accounts: the place in line, 1,000 at most. */
-export async function queuePosition(db: Db, run: Run): Promise<number> {
-  const ahead = db
-    .selectFrom("runs")
-    .select("run_id")
-    .where("status", "=", "queued")
-    .where("kind", "=", run.kind)
-    .where("created_at", "<", run.created_at)
-    .limit(FARTHEST_POSITION - 1);
-  const row = await db
-    .selectFrom(ahead.as("ahead"))
-    .select((eb) => eb.fn.countAll<number>().as("count"))
-    .executeTakeFirstOrThrow();
-  return row.count + 1;
 }
 
 /** Whether a job for the run was put into the queue. One that was not is the sweep's to add, and soon. */

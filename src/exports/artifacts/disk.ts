@@ -32,6 +32,7 @@ async function unlessMissing<T>(action: Promise<T>): Promise<T | undefined> {
 /** Artifacts as files under `root`, which is made when it is first needed. */
 export function createDiskStore(root: string): ArtifactStore {
   const base = resolve(root);
+  const syncBase = shared(() => syncFolder(base));
 
   function pathOf(key: string): string {
     const path = join(base, key);
@@ -43,7 +44,9 @@ export function createDiskStore(root: string): ArtifactStore {
     async write(key, source, signal) {
       const path = pathOf(key);
       const measure = await replaceFile(path, source, signal);
-      await syncFolders(dirname(path), base);
+      // A rename lives in its folder, and a new folder in the one above it.
+      await syncFolder(dirname(path));
+      await syncBase();
       return measure;
     },
 
@@ -151,18 +154,31 @@ async function untilAborted(work: Promise<void>, signal: AbortSignal | undefined
   }
 }
 
-/** Makes the new names durable: a rename lives in its folder, and a new folder in the one above it. */
-async function syncFolders(folder: string, base: string): Promise<void> {
+/** Makes the names in a folder durable. */
+async function syncFolder(folder: string): Promise<void> {
   // Windows cannot open a folder as a file.
   if (process.platform === "win32") return;
-  for (let at = folder; at.startsWith(base); at = dirname(at)) {
-    const handle = await open(at, "r");
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
+}
+
+/** A call may join a round that has not begun yet: everybody who waits for the same thing shares one. */
+function shared(work: () => Promise<void>): () => Promise<void> {
+  let running: Promise<void> = Promise.resolve();
+  let next: Promise<void> | undefined;
+  return () => {
+    next ??= running.then(() => {
+      const round = work();
+      running = round.catch(() => {});
+      next = undefined;
+      return round;
+    });
+    return next;
+  };
 }
 
 async function removeEmptyFolder(path: string): Promise<void> {
