@@ -28,7 +28,7 @@ function countCsv(text: string): number {
   return records - 1;
 }
 
-/** Each sheet has one header row. */
+/** Each sheet has one header row; `about` describes the others and holds no data. */
 async function countXlsx(file: string): Promise<number> {
   const { default: exceljs } = await import("exceljs");
   const workbook = new exceljs.stream.xlsx.WorkbookReader(file, {
@@ -39,8 +39,9 @@ async function countXlsx(file: string): Promise<number> {
   });
   let rows = 0;
   for await (const sheet of workbook) {
-    rows--;
-    for await (const _row of sheet) rows++;
+    let inSheet = -1;
+    for await (const _row of sheet) inSheet++;
+    if ((sheet as unknown as { name: string }).name !== "about") rows += inSheet;
   }
   return rows;
 }
