@@ -28,7 +28,10 @@ function countCsv(text: string): number {
   return records - 1;
 }
 
-/** Each sheet has one header row; `about` describes the others and holds no data. */
+/**
+ * Each sheet has one header row. The sheet `about`, known by the header `property`, describes the others and holds no data;
+ * a stream may bring the sheets before their names.
+ */
 async function countXlsx(file: string): Promise<number> {
   const { default: exceljs } = await import("exceljs");
   const workbook = new exceljs.stream.xlsx.WorkbookReader(file, {
@@ -39,9 +42,12 @@ async function countXlsx(file: string): Promise<number> {
   });
   let rows = 0;
   for await (const sheet of workbook) {
+    let header: unknown;
     let inSheet = -1;
-    for await (const _row of sheet) inSheet++;
-    if ((sheet as unknown as { name: string }).name !== "about") rows += inSheet;
+    for await (const row of sheet) {
+      if (inSheet++ === -1) header = row.getCell(1).value;
+    }
+    if (header !== "property") rows += inSheet;
   }
   return rows;
 }
