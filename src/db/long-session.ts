@@ -11,7 +11,6 @@ export async function longSession<T>(
   signal: AbortSignal,
   work: (session: Db) => Promise<T>,
 ): Promise<T> {
-  signal.throwIfAborted();
   return db.connection().execute(async (session) => {
     const { rows } = await sql<{ pid: number }>`
       select pg_backend_pid() as pid, set_config('statement_timeout', '0', false),
@@ -24,6 +23,8 @@ export async function longSession<T>(
     };
     signal.addEventListener("abort", cancel);
     try {
+      // It may have fired while the connection was waited for.
+      signal.throwIfAborted();
       return await work(session);
     } catch (error) {
       throw signal.aborted ? signal.reason : error;
