@@ -7,6 +7,7 @@ import { temporaryFolder } from "./support.mjs";
  */
 const families = {
   core: ["ingest", "fold", "visible-delay", "export", "empty-reports", "killed-worker", "soak"],
+  analytics: ["year", "serving"],
 };
 
 async function main() {

@@ -92,6 +92,11 @@ export const environment = z.object({
     .min(8)
     .optional()
     .describe("The text that you gave Meta as the verify token of the webhook."),
+  WAHA_HMAC_KEY: secretList
+    .default([])
+    .describe(
+      "HMAC keys of WAHA's webhooks, separated by commas; without one a delivery needs an API key instead.",
+    ),
 });
 
 type Environment = z.infer<typeof environment>;
@@ -120,6 +125,31 @@ export const performanceFile = z.strictObject({
   timeout: seconds(1, 3600)
     .default(30)
     .describe("Seconds an ordinary request may take. Streams (NDJSON in, exports out) are exempt."),
+  metrics_cache: z
+    .strictObject({
+      memory_mb: count(0, 65_536)
+        .default(64)
+        .describe("Megabytes of answers about metrics that each API process remembers. 0 = none."),
+      shared: z
+        .boolean()
+        .default(true)
+        .describe("Whether API processes share answers through Redis, where REDIS_URL is set."),
+      ttl: seconds(0, 3600)
+        .default(60)
+        .describe("Seconds after which an answer is computed again, even if nothing changed. 0 = no cache."),
+    })
+    .prefault({}),
+  metrics_stream: z
+    .strictObject({
+      max_streams: count(1, 10_000)
+        .default(5_000)
+        .describe("Open `GET /analytics/metrics/stream` of one API process at most."),
+      max_streams_per_key: count(1, 10_000).default(1_000).describe("The same for one key."),
+    })
+    .prefault({}),
+  import_max_bytes: count(1, 2 ** 40)
+    .default(2 ** 30)
+    .describe("Bytes that one file to import may have, inflated."),
 });
 
 /** Requests a minute; 0 switches a limit off. */
@@ -136,8 +166,10 @@ export const securityFile = z.strictObject({
       burst: count(1, 1_000_000)
         .default(200)
         .describe("Requests that `default` allows at once. The other limits allow twice their rate."),
-      metrics: rate(100).describe("`GET /analytics/metrics`, a minute and key."),
-      reports: rate(50).describe("Reports, exports and aggregations asked for, a minute and key."),
+      metrics: rate(100).describe(
+        "`GET /analytics/metrics`, streams of it that are opened, and `/analytics/heatmap`, a minute and key.",
+      ),
+      reports: rate(50).describe("Reports, exports, imports and aggregations asked for, a minute and key."),
       export: rate(10).describe("`GET /analytics/export`, a minute and key."),
       health: rate(1000).describe("Health probes, a minute and client address."),
       auth: rate(10).describe("Failed attempts with a key, a minute and client address."),
@@ -246,8 +278,18 @@ function group(
       timeoutMs: performance.timeout * 1000,
       secureHeaders: security.secure_headers,
     },
+    metricsCache: {
+      memoryBytes: performance.metrics_cache.memory_mb * 1024 * 1024,
+      shared: performance.metrics_cache.shared,
+      ttlMs: performance.metrics_cache.ttl * 1000,
+    },
+    metricsStream: {
+      maxStreams: performance.metrics_stream.max_streams,
+      maxStreamsPerKey: performance.metrics_stream.max_streams_per_key,
+    },
     rateLimits: groupRateLimits(security.rate_limits),
     threadPool: performance.thread_pool,
+    imports: { maxBytes: performance.import_max_bytes },
     workers: {
       processes: values.WORKER_COUNT,
       concurrency: values.WORKER_CONCURRENCY,
@@ -261,6 +303,7 @@ function group(
       apiKey: values.API_KEY,
       whatsappAppSecrets: values.WHATSAPP_APP_SECRET,
       whatsappVerifyToken: values.WHATSAPP_VERIFY_TOKEN,
+      wahaHmacKeys: values.WAHA_HMAC_KEY,
     },
   };
 }

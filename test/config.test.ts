@@ -125,9 +125,11 @@ describe("loadConfig", () => {
       REDIS_URL: "redis://127.0.0.1:6379",
       API_KEY: "0123456789abcdef",
       WHATSAPP_APP_SECRET: "first-secret, second-secret",
+      WAHA_HMAC_KEY: "first-key,second-key",
     });
     expect(config.production).toBe(true);
     expect(config.secrets.whatsappAppSecrets).toEqual(["first-secret", "second-secret"]);
+    expect(config.secrets.wahaHmacKeys).toEqual(["first-key", "second-key"]);
     expect(Object.isFrozen(config.secrets)).toBe(true);
   });
 

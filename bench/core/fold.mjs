@@ -2,6 +2,8 @@ import pg from "pg";
 import { loadConfig } from "../../dist/config.js";
 import { createDb, createPool } from "../../dist/db/client.js";
 import { foldBatch } from "../../dist/db/fold/fold-account.js";
+import { settleRollups } from "../../dist/db/rollups/settle.js";
+import { SETTLE_ABOVE_ROWS } from "../../dist/jobs/settle-rollups.js";
 import { median, printBar, printFigure, ROUNDS, startApiOnly, timed } from "../support.mjs";
 import { ingest, streamsOf, traffic } from "./traffic.mjs";
 
@@ -12,7 +14,7 @@ export async function run(dataDir) {
   const service = await startApiOnly(dataDir);
   const control = new pg.Client({ connectionString: service.databaseUrl });
   const pool = createPool(
-    { url: service.databaseUrl, name: "bench", size: 1, statementTimeoutMs: 0 },
+    { url: service.databaseUrl, name: "bench", size: 2, statementTimeoutMs: 0 },
     (error) => console.error(error),
   );
   const db = createDb(pool);
@@ -53,15 +55,26 @@ export async function run(dataDir) {
   }
 }
 
-/** The loop of the fold job; returns how many events it read. */
+/**
+ * What a worker's jobs do, the fold on one connection and the settling on another, until nothing is left to do; returns
+ * how many events were read.
+ */
 async function foldAll(db, accountId) {
   const limit = loadConfig({}).fold.batchSize;
   let events = 0;
   let after;
+  let settling;
   for (;;) {
     const batch = await foldBatch(db, accountId, { after, limit });
     events += batch.events;
     after = batch.position;
-    if (batch.caughtUp) return events;
+    if (batch.caughtUp) break;
+    if (batch.unsettled > SETTLE_ABOVE_ROWS)
+      settling ??= settleRollups(db, accountId).finally(() => {
+        settling = undefined;
+      });
   }
+  await settling;
+  await settleRollups(db, accountId);
+  return events;
 }

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { checkEvent } from "../../dist/api/ingest/check-event.js";
+import { checkEvent } from "../../dist/events/check-event.js";
 import { median, printBar, printFigure, ROUNDS, startApiOnly, timed } from "../support.mjs";
 import { ingest, STREAMS, streamsOf, traffic } from "./traffic.mjs";
 

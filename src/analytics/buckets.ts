@@ -6,10 +6,10 @@ export type Interval = (typeof intervals)[number];
 
 /** Every UTC offset in use since 2000 is a multiple of it, so local hours and days start on its grid. */
 export const QUARTER_MS = 15 * 60_000;
-const HOUR_MS = 3_600_000;
+export const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 /** Monday, 5 January 1970. */
-const FIRST_MONDAY_MS = 4 * DAY_MS;
+export const FIRST_MONDAY_MS = 4 * DAY_MS;
 
 export const MAX_BUCKETS = 10_000;
 
@@ -114,15 +114,23 @@ function nextLocal(unit: number, interval: LocalInterval): number {
 
 const floorTo = (value: number, step: number): number => Math.floor(value / step) * step;
 
-interface OffsetSpan {
+export interface OffsetSpan {
   start: number;
   end: number;
   /** Milliseconds that local time is ahead of UTC. */
   offset: number;
 }
 
-/** The stretches of [from, to) with one UTC offset each. Asking the zone is slow, so it is asked once a week. */
-function offsetSpans(from: number, to: number, timeZone: string): OffsetSpan[] {
+/**
+ * The stretches of [from, to) with one UTC offset each. Asking the zone is slow, so it is asked once a week. Changes are
+ * found on the grid of `stepMs` that `from` lies on.
+ */
+export function offsetSpans(
+  from: number,
+  to: number,
+  timeZone: string,
+  stepMs: number = QUARTER_MS,
+): OffsetSpan[] {
   const zone = IANAZone.create(timeZone);
   const offsetAt = (instant: number) => zone.offset(instant) * 60_000;
   const spans: OffsetSpan[] = [];
@@ -132,7 +140,7 @@ function offsetSpans(from: number, to: number, timeZone: string): OffsetSpan[] {
     const probe = Math.min(known + PROBE_MS, to);
     const offset = offsetAt(probe);
     while (open.offset !== offset) {
-      const change = firstChange(known, probe, open.offset, offsetAt);
+      const change = firstChange(known, probe, open.offset, stepMs, offsetAt);
       spans.push({ ...open, end: change });
       known = change;
       open = { start: change, offset: offsetAt(change) };
@@ -144,17 +152,18 @@ function offsetSpans(from: number, to: number, timeZone: string): OffsetSpan[] {
   );
 }
 
-/** The quarter of an hour in (before, after] from which on the offset is not `offset` any more. */
+/** The step in (before, after] from which on the offset is not `offset` any more. */
 function firstChange(
   before: number,
   after: number,
   offset: number,
+  stepMs: number,
   offsetAt: (instant: number) => number,
 ): number {
   let low = before;
   let high = after;
-  while (high - low > QUARTER_MS) {
-    const middle = low + floorTo((high - low) / 2, QUARTER_MS);
+  while (high - low > stepMs) {
+    const middle = low + floorTo((high - low) / 2, stepMs);
     if (offsetAt(middle) === offset) low = middle;
     else high = middle;
   }

@@ -1,27 +1,34 @@
 import { bucketStarts } from "./buckets.js";
-import {
-  columnsOf,
-  countColumn,
-  findMetric,
-  type Latency,
-  latencyColumn,
-  type Measure,
-  type Metric,
-  presenceColumns,
-} from "./catalog.js";
+import { type Choices, columnOf, type Measure, type Terms } from "./catalog/metric.js";
+import { findMetric, type Metric, type RollupName } from "./catalog.js";
+import { type ContactsPlan, planContacts } from "./contacts-plan.js";
 import type { MetricsQuery } from "./metrics-query.js";
-import { binMaximumSeconds, binSeconds } from "./percentiles.js";
+import { binSeconds } from "./percentiles.js";
+import { localDate, type Segment, segmentsBefore, segmentsOf } from "./segments.js";
 
-/** What to look up in the merged bins of one latency. */
-export interface LatencyPlan {
-  /** The sum column that names the latency and its basis. */
+/** What to look up in the merged bins of one duration. */
+export interface DurationPlan {
+  /** The sum column that names the duration and its basis. */
   column: string;
   percents: readonly number[];
 }
 
+/** What one kind of rollups has to give. */
+export interface RollupPlan {
+  rollup: Exclude<RollupName, "contacts">;
+  /** Additive columns to sum. */
+  columns: readonly string[];
+  durations: readonly DurationPlan[];
+  /** A group exists where one of these is above 0. */
+  presence: readonly string[];
+  /** Columns that are also counted since the beginning: `upto_<column>`. */
+  levels: readonly string[];
+}
+
 /**
- * What has been added up for one group: sums by column; per latency, null where nothing was measured, `<column>_n` (how
- * many), `<column>_p<percent>` (the bin of that nearest rank) and `<column>_max` (the outermost bin).
+ * What has been added up for one group: sums by column, `upto_<column>` for levels; per duration, null where nothing was
+ * measured, `<column>_n` (how many), `<column>_p<percent>` (the bin of that nearest rank) and `<column>_max` (the
+ * outermost bin).
  */
 export type MetricsGroup = Readonly<Record<string, number | null | undefined>>;
 
@@ -30,37 +37,53 @@ export interface MetricsPlan {
   query: MetricsQuery;
   /** UTC, in ms, ascending; the first is not after `from`. */
   bucketStarts: readonly number[];
-  /** Additive columns to sum. */
-  columns: readonly string[];
-  latencies: readonly LatencyPlan[];
-  /** A group exists where one of these is above 0. */
-  presence: readonly string[];
-  /** The metrics of a group, in the order of the query. */
-  measure(group: MetricsGroup): Record<string, number | null>;
+  /** The local dates of the same, where days are read. */
+  bucketDates: readonly string[];
+  /** Which group each bucket is counted in, from 1 on, where that is not one of its own. As many as `bucketStarts`. */
+  cells?: readonly number[];
+  segments: readonly Segment[];
+  /** Everything before `from`; empty where nothing is counted since the beginning. */
+  before: readonly Segment[];
+  rollups: readonly RollupPlan[];
+  /** Where to look for different contacts; undefined when they are not asked for. */
+  contacts: ContactsPlan | undefined;
+  /** Whether the age of the oldest message in the queue is asked for. */
+  asksAge: boolean;
+  /** The metrics of a group, in the order of the query; `spanMs` is the length of its bucket or range. */
+  measure(group: MetricsGroup, spanMs: number): Record<string, number | null>;
+  /** The share of messages that WhatsApp timed and of sent ones with any receipt, from the group of everything. */
+  coverage(group: MetricsGroup): { provider_time: number | null; receipts: number | null };
 }
 
-/** Compiles a query. Throws what `bucketStarts` throws, and `RangeError` for a metric that does not exist. */
+const coverageIds = { provider_time: "provider_time_share", receipts: "receipt_share" } as const;
+
+/** Compiles a query. Throws what `bucketStarts`, `segmentsOf` and `planContacts` throw, and `RangeError` for a metric that does not exist. */
 export function planMetrics(query: MetricsQuery): MetricsPlan {
-  const { basis } = query;
+  const { kept, interval, timeZone } = query;
+  const [from, to] = [query.from.getTime(), query.to.getTime()];
   const metrics = query.metrics.map(existing);
-  const percentsOf = new Map<Latency, Set<number>>();
-  for (const { measure } of metrics) {
-    if (measure.kind !== "latency") continue;
-    const percents = percentsOf.get(measure.latency) ?? new Set();
-    if (typeof measure.statistic === "object") percents.add(measure.statistic.percent);
-    percentsOf.set(measure.latency, percents);
-  }
+  const starts = bucketStarts(from, to, interval, timeZone);
+  const byDay =
+    interval === "all" || (kept.days?.timeZone === timeZone && ["day", "week", "month"].includes(interval));
+  const segments = segmentsOf(from, to, kept, byDay);
+  const hasDays = segments.some((segment) => segment.grain === "days");
+  const rollups = planRollups(query, metrics);
+  const dayZone = kept.days?.timeZone ?? timeZone;
   return {
     query,
-    bucketStarts: bucketStarts(query.from.getTime(), query.to.getTime(), query.interval, query.timeZone),
-    columns: [...new Set(metrics.flatMap((metric) => columnsOf(metric, basis)))],
-    latencies: [...percentsOf].map(([latency, percents]) => ({
-      column: latencyColumn(latency, basis),
-      percents: [...percents],
-    })),
-    presence: presenceColumns(basis),
-    measure: (group) =>
-      Object.fromEntries(metrics.map(({ id, measure }) => [id, metricValue(measure, basis, group)])),
+    bucketStarts: starts,
+    bucketDates: hasDays ? starts.map((start) => localDate(start, dayZone)) : [],
+    segments,
+    before: rollups.some(({ levels }) => levels.length > 0) ? segmentsBefore(from, kept) : [],
+    rollups,
+    contacts: metrics.some(({ rollup }) => rollup === "contacts") ? planContacts(query, starts) : undefined,
+    asksAge: metrics.some(({ measure }) => measure.kind === "age"),
+    measure: (group, spanMs) =>
+      Object.fromEntries(metrics.map((metric) => [metric.id, metricValue(metric, query, group, spanMs)])),
+    coverage: (group) => ({
+      provider_time: metricValue(existing(coverageIds.provider_time), query, group, 0),
+      receipts: metricValue(existing(coverageIds.receipts), query, group, 0),
+    }),
   };
 }
 
@@ -70,28 +93,134 @@ function existing(id: string): Metric {
   return metric;
 }
 
-function metricValue(measure: Measure, basis: MetricsQuery["basis"], group: MetricsGroup): number | null {
-  const count = (name: Parameters<typeof countColumn>[0]) => group[countColumn(name, basis)] ?? 0;
+/** Coverage is shown with every answer about messages, so its columns are read with them. */
+function planRollups(query: MetricsQuery, metrics: readonly Metric[]): RollupPlan[] {
+  const isAboutMessages = metrics.some(({ rollup }) => rollup !== "conversations");
+  const asked = [
+    ...new Set([...metrics, ...(isAboutMessages ? Object.values(coverageIds).map(existing) : [])]),
+  ];
+  // Contacts do not add up, so they have a plan of their own.
+  const names = [...new Set(asked.map(({ rollup }) => rollup))].filter((name) => name !== "contacts");
+  return names.map((rollup) => {
+    const own = asked.filter((metric) => metric.rollup === rollup);
+    const levels = own.some(({ needsQueue }) => needsQueue) ? ["queued", "dequeued"] : [];
+    const columns = [...new Set([...own.flatMap((metric) => columnsOf(metric, query)), ...levels])];
+    return {
+      rollup,
+      columns,
+      durations: durationsOf(query, own),
+      presence: [...new Set([...presenceColumns(query, rollup), ...columnsOfAsked(query, metrics, rollup)])],
+      levels,
+    };
+  });
+}
+
+const columnsOfAsked = (query: MetricsQuery, metrics: readonly Metric[], rollup: RollupName) =>
+  metrics.filter((metric) => metric.rollup === rollup).flatMap((metric) => columnsOf(metric, query));
+
+function durationsOf(query: MetricsQuery, metrics: readonly Metric[]): DurationPlan[] {
+  const percentsOf = new Map<string, Set<number>>();
+  for (const { measure } of metrics) {
+    if (measure.kind !== "duration") continue;
+    const column = columnOf(measure.duration, query);
+    const percents = percentsOf.get(column) ?? new Set();
+    if (typeof measure.statistic === "object") percents.add(measure.statistic.percent);
+    percentsOf.set(column, percents);
+  }
+  return [...percentsOf].map(([column, percents]) => ({ column, percents: [...percents] }));
+}
+
+type Asked = Choices & Pick<MetricsQuery, "groups">;
+
+/** Additive columns that a metric is computed from. */
+export function columnsOf({ measure }: Metric, query: Asked): string[] {
+  const columns = (counts: readonly string[]) => counts.map((count) => columnOf(count, query));
+  switch (measure.kind) {
+    case "counter":
+    case "pace":
+      return columns([measure.count]);
+    case "ratio":
+      return [measure.part, measure.whole].flatMap((side) => {
+        const { plus, minus } = termsOf(measure, side, query);
+        return columns([...plus, ...minus]);
+      });
+    case "level":
+    case "drain":
+      return columns([measure.came, measure.went]);
+    case "duration":
+      return measure.statistic === "mean" ? [columnOf(measure.duration, query)] : [];
+    case "distinct":
+    case "age":
+      return [];
+  }
+}
+
+/** Where groups stay out, what they counted is taken off again. */
+function termsOf(
+  { withoutGroups }: Measure & { kind: "ratio" },
+  { plus, minus = [] }: Terms,
+  { groups }: Asked,
+): Required<Terms> {
+  const isOut = withoutGroups && groups === "exclude";
+  return { plus, minus: isOut ? [...minus, ...plus.map(ofGroups)] : minus };
+}
+
+const ofGroups = (count: string) =>
+  count.startsWith("{basis}_") ? count.replace("{basis}_", "{basis}_group_") : `group_${count}`;
+
+/** Columns of which at least one is above 0 wherever something contributes in this basis. */
+const presenceColumns = (query: MetricsQuery, rollup: RollupPlan["rollup"]): string[] => {
+  const stages = query.basis === "cohort" ? [] : ["sent", "delivered", "read", "played", "failed"];
+  // Nobody is the agent of a conversation, so where agents are told apart only their turns are something.
+  const whole = query.groupBy.includes("agent_id") ? [] : ["conversations"];
+  const counts: Record<RollupPlan["rollup"], readonly string[]> = {
+    messages: ["attempted", ...[...stages, "received"].map((stage) => `{basis}_${stage}`)],
+    conversations: [...whole, "{basis}_{responders}_turns", "{basis}_{responders}_turns_answered"],
+  };
+  return counts[rollup].map((count) => columnOf(count, query));
+};
+
+function metricValue(metric: Metric, query: Asked, group: MetricsGroup, spanMs: number): number | null {
+  const { measure } = metric;
+  if (metric.needsQueue && !group.upto_queued) return null;
+  const count = (name: string) => group[columnOf(name, query)] ?? 0;
+  const sum = (names: readonly string[]) => names.reduce((total, name) => total + count(name), 0);
+  const level = (came: string, went: string) => (group[`upto_${came}`] ?? 0) - (group[`upto_${went}`] ?? 0);
   switch (measure.kind) {
     case "counter":
       return count(measure.count);
     case "ratio": {
-      const whole = measure.whole.reduce((sum, name) => sum + count(name), 0);
-      return whole === 0 ? null : count(measure.part) / whole;
+      const [part, whole] = [measure.part, measure.whole].map((side) => {
+        const { plus, minus } = termsOf(measure, side, query);
+        return sum(plus) - sum(minus);
+      });
+      return whole === 0 ? null : part! / whole!;
     }
-    case "latency":
-      return latencyOf(latencyColumn(measure.latency, basis), measure.statistic, group);
+    case "duration":
+      return durationValue(columnOf(measure.duration, query), measure.statistic, group);
+    case "level":
+      return level(measure.came, measure.went);
+    case "pace":
+      return count(measure.count) / (spanMs / 60_000);
+    case "drain": {
+      const perSecond = count(measure.went) / (spanMs / 1_000);
+      return perSecond === 0 ? null : level(measure.came, measure.went) / perSecond;
+    }
+    case "distinct":
+      return group[`${measure.contacts}_contacts`] ?? 0;
+    case "age":
+      return group.oldest_age ?? null;
   }
 }
 
-function latencyOf(
+function durationValue(
   column: string,
-  statistic: (Measure & { kind: "latency" })["statistic"],
+  statistic: (Measure & { kind: "duration" })["statistic"],
   group: MetricsGroup,
 ): number | null {
   const n = group[`${column}_n`];
   if (!n) return null;
   if (statistic === "mean") return (group[column] ?? 0) / n / 1_000;
-  if (statistic === "max") return binMaximumSeconds(group[`${column}_max`] ?? 0);
+  if (statistic === "max") return binSeconds(group[`${column}_max`] ?? 0);
   return binSeconds(group[`${column}_p${statistic.percent}`] ?? 0);
 }

@@ -2,15 +2,17 @@ import { z } from "zod";
 import { InvalidInput } from "../errors.js";
 import { storable } from "../safe-text.js";
 import { bucketStarts, type Interval, intervals, isTimeZone, QUARTER_MS } from "./buckets.js";
+import { type Choices, clockChoices, hourChoices, responderChoices } from "./catalog/metric.js";
 import {
-  type Basis,
   bases,
   defaultMetricIds,
   findMetric,
   type MetricDimension,
+  messageDimensions,
   metricDimensions,
   similarMetricIds,
 } from "./catalog.js";
+import type { KeptGrains } from "./segments.js";
 
 /** Zones have offsets in whole quarters of an hour since 2000, and no tables of their rules after 2100. */
 const EARLIEST_MS = Date.UTC(2000, 0, 1);
@@ -20,7 +22,7 @@ const MAX_FILTER_VALUES = 1_000;
 const MAX_VALUE_LENGTH = 512;
 const MAX_METRICS = 100;
 
-export interface MetricsQuery {
+export interface MetricsQuery extends Choices {
   accountId: string;
   /** Ids of the catalogue. */
   metrics: readonly string[];
@@ -30,7 +32,9 @@ export interface MetricsQuery {
   interval: Interval;
   groupBy: readonly MetricDimension[];
   timeZone: string;
-  basis: Basis;
+  /** Whether rates count messages to groups, which reach several people. */
+  groups: "include" | "exclude";
+  kept: KeptGrains;
   /** Values that a dimension may have; null is the unknown value. */
   filters: { readonly [Name in MetricDimension]?: readonly (string | null)[] };
 }
@@ -42,7 +46,8 @@ const oneOf = <const T extends readonly string[]>(values: T, code: string) =>
     error: (issue) => `unknown ${code} ${JSON.stringify(issue.input)}; one of ${values.join(", ")}`,
   });
 
-const metricId = z.string().superRefine((id, context) => {
+/** One metric of the catalogue. */
+export const metricId = z.string().superRefine((id, context) => {
   if (findMetric(id)) return;
   const near = similarMetricIds(id);
   const hint = near.length > 0 ? `; did you mean ${near.join(" or ")}?` : ";";
@@ -76,12 +81,8 @@ export const filterValues = z
 
 const filter = filterValues.exactOptional();
 /** One field a dimension. No record: that would pass over a `__proto__` without a word. */
-const filterFields = z.strictObject(
-  Object.fromEntries(metricDimensions.map((name) => [name, filter])) as Record<
-    MetricDimension,
-    typeof filter
-  >,
-);
+const filterFields = <Name extends string>(names: readonly Name[]) =>
+  z.strictObject(Object.fromEntries(names.map((name) => [name, filter])) as Record<Name, typeof filter>);
 
 /** Lists of the query, for callers that write them otherwise than JSON does. */
 export const metricsLists = {
@@ -95,6 +96,10 @@ export const metricsScalars = {
   to: instant,
   interval: oneOf(intervals, "interval").default("day"),
   basis: oneOf(bases, "basis").default("cohort"),
+  groups: oneOf(["exclude", "include"], "groups").default("exclude"),
+  responders: oneOf(responderChoices, "responders").default("human"),
+  clock: oneOf(clockChoices, "clock").default("first"),
+  hours: oneOf(hourChoices, "hours").default("elapsed"),
   time_zone: z
     .string()
     .max(64)
@@ -110,25 +115,37 @@ export const metricsFields = {
   ...metricsScalars,
   metrics: metricsLists.metrics.optional(),
   group_by: metricsLists.group_by.default([]),
-  filters: filterFields.default({}),
+  filters: filterFields(metricDimensions).default({}),
+};
+
+/** The same of what is about messages alone. */
+export const messageFields = {
+  group_by: z.array(oneOf(messageDimensions, "dimension")).max(MAX_METRICS).transform(unique).default([]),
+  filters: filterFields(messageDimensions).default({}),
 };
 
 const parsedFields = z.object(metricsFields);
 export type MetricsFields = z.output<typeof parsedFields>;
 
+export interface QueriedAccount {
+  accountId: string;
+  timeZone: string;
+  /** Without business hours, all time is open. */
+  isAlwaysOpen: boolean;
+  kept: KeptGrains;
+}
+
 /**
  * The query that these fields ask for; the account gives what they leave out. Throws `InvalidInput` for a range that is
- * empty or has too many buckets.
+ * empty or has too many buckets, and for dimensions that a metric does not have.
  */
-export function toMetricsQuery(
-  fields: MetricsFields,
-  account: { accountId: string; timeZone: string },
-): MetricsQuery {
+export function toMetricsQuery(fields: MetricsFields, account: QueriedAccount): MetricsQuery {
   const { from, to, interval } = fields;
   if (from >= to)
     throw InvalidInput.of([{ path: "to", code: "empty_range", message: "must be later than from" }]);
   const timeZone = fields.time_zone ?? account.timeZone;
   bucketStarts(from.getTime(), to.getTime(), interval, timeZone);
+  requireDimensions(fields);
   return {
     accountId: account.accountId,
     metrics: fields.metrics ?? defaultMetricIds,
@@ -138,6 +155,30 @@ export function toMetricsQuery(
     groupBy: fields.group_by,
     timeZone,
     basis: fields.basis,
+    groups: fields.groups,
+    responders: fields.responders,
+    clock: fields.clock,
+    hours: account.isAlwaysOpen ? "elapsed" : fields.hours,
+    kept: account.kept,
     filters: fields.filters,
   };
+}
+
+/** What a metric cannot tell apart is refused: a filter that it ignores would change nothing and say nothing. */
+function requireDimensions({ metrics, group_by, filters }: MetricsFields): void {
+  const used = [
+    ...group_by.map((name) => ({ name, path: "group_by" })),
+    ...Object.keys(filters).map((name) => ({ name: name as MetricDimension, path: `filter[${name}]` })),
+  ];
+  const issues = (metrics ?? defaultMetricIds).flatMap((id) => {
+    const { dimensions } = findMetric(id)!;
+    return used
+      .filter(({ name }) => !dimensions.includes(name))
+      .map(({ name, path }) => ({
+        path,
+        code: "dimension_not_available",
+        message: `${id} cannot be told apart by ${name}; its dimensions are ${dimensions.join(", ") || "none"}`,
+      }));
+  });
+  if (issues.length > 0) throw InvalidInput.of(issues);
 }

@@ -9,6 +9,11 @@ const hashes = new WeakMap<IncomingMessage, Buffer>();
 /** SHA-256 of the body that `readRawBody` returned for this request. */
 export const bodyHash = (request: IncomingMessage): Buffer | undefined => hashes.get(request);
 
+/** For a body that was read in another way: its SHA-256 in hex. */
+export function rememberBodyHash(request: IncomingMessage, sha256: string): void {
+  hashes.set(request, Buffer.from(sha256, "hex"));
+}
+
 /** A JSON body of at most `maxBytes` (inflated). Throws 400, 413 or 415 without reading more than it must. */
 export async function readJsonBody(
   request: IncomingMessage,

@@ -11,3 +11,22 @@ export async function withDeadline<T>(work: Promise<T>, timeoutMs: number): Prom
     clearTimeout(timer);
   }
 }
+
+/**
+ * The same, but an answer that lies in the socket while this process is busy still counts. The clock starts when this
+ * turn of the event loop is over: only then does leave what was said in it.
+ */
+export function inTime<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    let timer: NodeJS.Timeout | undefined;
+    let isSettled = false;
+    const fail = () => reject(new Error(`no answer within ${timeoutMs} ms`));
+    setImmediate(() => {
+      if (!isSettled) timer = setTimeout(() => setImmediate(fail), timeoutMs);
+    });
+    work.then(resolve, reject).finally(() => {
+      isSettled = true;
+      clearTimeout(timer);
+    });
+  });
+}

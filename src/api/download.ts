@@ -3,6 +3,7 @@ import type { Response } from "express";
 import type { Artifact } from "../db/schema.js";
 import { Gone, RangeNotSatisfiable } from "../errors.js";
 import type { ArtifactStore, ByteRange } from "../exports/artifacts/artifact-store.js";
+import { namesTag } from "./entity-tag.js";
 import type { ApiRequest } from "./route.js";
 
 /**
@@ -49,9 +50,6 @@ export async function sendFile(
     response.destroy();
   });
 }
-
-const namesTag = (header: string | undefined, etag: string): boolean =>
-  header?.split(",").some((tag) => tag.trim() === "*" || tag.trim().replace(/^W\//, "") === etag) ?? false;
 
 /** One `bytes=` range in a file of `size` bytes; undefined for what is not understood, which means the whole file. */
 export function readRange(header: string, size: number): ByteRange | undefined {

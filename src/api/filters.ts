@@ -7,9 +7,9 @@ const escapedList = (text: string): (string | null)[] =>
   Array.from(`${text},`.matchAll(/((?:\\.|[^,\\])*\\?),/gs), ([, value]) => value!.replace(/\\(.)/gs, "$1"));
 
 /** `filter[template]=a,b` and so on, one parameter a dimension. */
-export function filterParameters() {
+export function filterParameters(names: readonly MetricDimension[] = metricDimensions) {
   const values = z.string().transform(escapedList).pipe(filterValues).optional();
-  return Object.fromEntries(metricDimensions.map((name) => [`filter[${name}]`, values]));
+  return Object.fromEntries(names.map((name) => [`filter[${name}]`, values]));
 }
 
 export type Filters = { [Name in MetricDimension]?: (string | null)[] };

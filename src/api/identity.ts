@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Context } from "../context.js";
-import { type ApiKeyRow, findApiKey, findApiKeyByPrefix } from "../db/queries/api-keys.js";
+import { type ApiKeyRow, findApiKey, findApiKeyByPrefix, findApiKeys } from "../db/queries/api-keys.js";
 import type { Role } from "../db/schema.js";
 import { Forbidden, InvalidInput, NotFound, Unauthorized } from "../errors.js";
 
@@ -20,6 +20,8 @@ export interface Identifier {
   verify(credential: string): Promise<Identity | undefined>;
   /** The same by the key's id, for sessions. */
   byKeyId(keyId: string): Promise<Identity | undefined>;
+  /** Those of these keys that are valid at this moment, by their ids, in one statement. */
+  stillValid(keyIds: ReadonlySet<string>): Promise<Map<string, Identity>>;
   /** Lets this process see a revocation at once; the others see it within `KEY_TTL_MS`. */
   forget(key: { key_id: string; prefix: string }): void;
 }
@@ -85,6 +87,12 @@ function createIdentifier(context: Context): Identifier {
     async byKeyId(keyId) {
       if (keyId === BOOTSTRAP_KEY_ID) return bootstrapHash && bootstrapIdentity;
       return valid(await lookUp(`id ${keyId}`, () => findApiKey(db, keyId)));
+    },
+    async stillValid(keyIds) {
+      const stored = [...keyIds].filter((keyId) => keyId !== BOOTSTRAP_KEY_ID);
+      const rows = stored.length === 0 ? [] : await findApiKeys(db, stored);
+      const identities = [...rows.map(valid), bootstrapHash && bootstrapIdentity];
+      return new Map(identities.flatMap((identity) => (identity ? [[identity.keyId, identity]] : [])));
     },
     forget(key) {
       lookUp.forget(`prefix ${key.prefix}`);

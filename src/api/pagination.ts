@@ -4,16 +4,22 @@ import { InvalidInput } from "../errors.js";
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1_000;
 
-/** The two parameters of every list; spread them into its query schema. */
-export const pageParameters = {
-  limit: z
-    .string()
-    .regex(/^[1-9]\d{0,3}$/, "must be a whole number from 1 to 1000")
-    .transform(Number)
-    .pipe(z.number().max(MAX_LIMIT))
-    .default(DEFAULT_LIMIT),
-  cursor: z.string().max(4_096).optional(),
-};
+/** The two parameters of a list with at most `max` rows a page. */
+export function pageParametersUpTo(max: number) {
+  const message = `must be a whole number from 1 to ${max}`;
+  return {
+    limit: z
+      .string()
+      .regex(/^[1-9]\d{0,3}$/, message)
+      .transform(Number)
+      .pipe(z.number().max(max, message))
+      .default(DEFAULT_LIMIT),
+    cursor: z.string().max(4_096).optional(),
+  };
+}
+
+/** Those of every list; spread them into its query schema. */
+export const pageParameters = pageParametersUpTo(MAX_LIMIT);
 
 /** An opaque place in a list: the sort key of the last row that was shown. */
 export const encodeCursor = (key: unknown): string =>

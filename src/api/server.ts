@@ -8,6 +8,11 @@ import type { Route } from "./route.js";
 const HEADERS_TIMEOUT_MS = 10_000;
 const CONNECTIONS_CHECK_MS = 5_000;
 const MAX_HEADER_BYTES = 16 * 1024;
+/**
+ * Connections that wait to be accepted; the kernel may allow fewer. With Node's 511, of a thousand clients that come at
+ * once half try again after one, three and seven seconds.
+ */
+const BACKLOG = 4_096;
 /** Of one process. What comes beyond is closed at once, before it costs memory. */
 const MAX_CONNECTIONS = 10_000;
 /** A sender or reader with whom nothing moves for so long has gone; slow ones that do move may stay for hours. */
@@ -57,7 +62,7 @@ export async function startServer(
   if (http.maxRequests > 0) countRequests(server, http.maxRequests, options.onWornOut);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(http.port, http.host, () => {
+    server.listen({ port: http.port, host: http.host, backlog: BACKLOG }, () => {
       server.off("error", reject);
       resolve();
     });

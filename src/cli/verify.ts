@@ -1,6 +1,6 @@
 import { loadConfig } from "../config.js";
 import { createDb, createPool } from "../db/client.js";
-import { measureDrift } from "../db/fold/drift.js";
+import { measureEverything } from "../db/rollups/everything.js";
 import { createLog } from "../log.js";
 import { openServiceDatabase } from "./database.js";
 import { runCommand } from "./run-command.js";
@@ -18,7 +18,7 @@ await runCommand(async () => {
     const accounts = await db.selectFrom("accounts").select("account_id").orderBy("account_id").execute();
     let drifted = 0;
     for (const { account_id } of accounts) {
-      const drift = await measureDrift(db, account_id);
+      const drift = await measureEverything(db, account_id, {}, new AbortController().signal);
       drifted += drift.rows;
       console.log(`${account_id}: ${drift.messages} messages, ${drift.rows} drifted rollup rows`);
     }

@@ -1,4 +1,5 @@
-import type { ColumnType, Generated } from "kysely";
+import type { ColumnType, Generated, GeneratedAlways } from "kysely";
+import type { StoredSettings } from "../analytics/account-settings.js";
 
 /**
  * The tables as Kysely sees them. Bulk statements (ingest, fold, metrics, COPY) are SQL text over more columns than
@@ -7,6 +8,7 @@ import type { ColumnType, Generated } from "kysely";
 export interface Database {
   installation: InstallationTable;
   accounts: AccountsTable;
+  account_zones: AccountZonesTable;
   channels: ChannelsTable;
   api_keys: ApiKeysTable;
   idempotency_keys: IdempotencyKeysTable;
@@ -31,7 +33,47 @@ interface AccountsTable {
   account_id: string;
   name: string | null;
   time_zone: Generated<string>;
+  /** The zone whose days answer queries; null until they are built. */
+  zone_id: number | null;
+  /** Quarters of an hour before this are not kept. */
+  quarters_from: Date | null;
+  /** How long things are kept, where it was set; defaults are in `src/analytics/retention.ts`. */
+  retention: ColumnType<RetentionChoices, string | undefined, string>;
+  /** Messages before this are gone, and events before it are refused. */
+  messages_from: Date | null;
+  /** Events before this are gone. */
+  events_from: Date | null;
+  /** Days before this are added up in one row, at `-infinity`. */
+  days_from: Date | null;
+  /** When retention last came to its end. */
+  retained_at: Date | null;
   created_at: Generated<Date>;
+  /** What was set only; `effectiveSettings` adds the defaults. */
+  settings: ColumnType<StoredSettings, string | undefined, string>;
+  /** Rises when what counts becomes another. */
+  settings_version: Generated<number>;
+  /** Whether business hours are set. */
+  has_calendar: GeneratedAlways<boolean>;
+  /** The settings by which the conversations were built. */
+  conversations_version: Generated<number>;
+}
+
+/** In days; null in `days_days`: for ever. */
+export interface RetentionChoices {
+  events_days?: number | undefined;
+  messages_days?: number | undefined;
+  quarters_days?: number | undefined;
+  days_days?: number | null | undefined;
+}
+
+interface AccountZonesTable {
+  account_id: string;
+  zone_id: number;
+  time_zone: string;
+  created_at: Generated<Date>;
+  built_at: Date | null;
+  /** When another zone took its place; its days are removed a while later. */
+  retired_at: Date | null;
 }
 
 interface ChannelsTable {
@@ -74,9 +116,15 @@ interface FoldWatermarksTable {
   seq: Generated<number>;
   version: Generated<number>;
   folded_at: Date | null;
+  /** Distinct events that came for messages which retention had removed. */
+  late_after_retention: Generated<number>;
+  drift_checked_at: Date | null;
+  /** Rows of differences that wait to be settled, and since when the oldest of them does. */
+  unsettled_rows: Generated<number>;
+  unsettled_since: Date | null;
 }
 
-export type RunKind = "report" | "export" | "aggregation";
+export type RunKind = "report" | "export" | "aggregation" | "import";
 export type RunStatus = "queued" | "running" | "succeeded" | "failed" | "cancelled";
 
 /** What a finished run left on disk. `bytes` and `sha256` are those of the file as it is downloaded. */
@@ -90,6 +138,23 @@ export interface Artifact {
   expires_at: string;
   /** The file itself is gone. */
   removed?: true;
+}
+
+/** The file that a run reads, as it was sent; `bytes` and `sha256` are of what came out of its compression. */
+export interface Upload {
+  key: string;
+  bytes: number;
+  sha256: string;
+  /** The file itself is gone. */
+  removed?: true;
+}
+
+/** How far an import has come, written down with every batch of events: what a later attempt begins with. */
+export interface ImportCursor {
+  /** Rows of which everything is committed. */
+  rows: number;
+  accepted: number;
+  duplicates: number;
 }
 
 export interface RunError {
@@ -117,6 +182,8 @@ interface RunsTable {
   artifact: NullableJson<Artifact>;
   result: NullableJson<Record<string, unknown>>;
   error: NullableJson<RunError>;
+  upload: NullableJson<Upload>;
+  cursor: NullableJson<ImportCursor>;
   created_at: Generated<Date>;
   enqueued_at: Date | null;
   started_at: Date | null;

@@ -65,6 +65,10 @@ export function csvHead(columns: readonly Pick<Column, "name">[], options: CsvOp
   return (options.bom ? "\ufeff" : "") + (options.header ? `${names.join(options.delimiter)}\r\n` : "");
 }
 
+/** What stood in a text cell before it was guarded. */
+export const unguarded = (cell: string): string =>
+  cell.startsWith("'") && formulaStart.test(cell) ? cell.slice(1) : cell;
+
 const NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
 function csvCell(value: string | number | null, type: ColumnType, options: CsvOptions): string {

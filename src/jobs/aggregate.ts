@@ -1,13 +1,16 @@
-import { measureDrift, repairDrift } from "../db/fold/drift.js";
-import { defineJob } from "./define-job.js";
+import { foldAgain } from "../db/fold/backfill.js";
+import type { Progress } from "../db/queries/runs.js";
+import { measureEverything, repairEverything } from "../db/rollups/everything.js";
+import { defineJob, type JobContext } from "./define-job.js";
 import { runKey } from "./run-key.js";
-import { aggregationRequest } from "./run-requests.js";
+import { type AggregationRequest, aggregationRequest } from "./run-requests.js";
 import { giveUpRun, withRun } from "./with-run.js";
 
 /**
- * Checks an account's rollups against its messages (`verify`), or brings them in step (`recompute`). Idempotent: a
- * second recompute finds nothing to change. Cost: reads every message of the account once; the fold lock is held only
- * while the differing rows are written.
+ * Checks an account's rollups against its messages (`verify`), brings them in step (`recompute`), or folds all of its
+ * events again (`backfill`). Idempotent: a second recompute finds nothing to change, a second backfill neither. Cost:
+ * reads every message, or every event, of the account once; the fold lock is held for a batch or a piece of the differing
+ * rows at a time.
  */
 export const aggregate = defineJob({
   kind: "rollups.aggregate",
@@ -17,16 +20,39 @@ export const aggregate = defineJob({
   onGivenUp: giveUpRun,
   run: (key, context) =>
     withRun(key, context, async ({ run, progress, signal }) => {
-      const { account_id, action, from, to } = aggregationRequest.parse(run.params);
-      const work = action === "verify" ? measureDrift : repairDrift;
-      const drift = await work(context.db, account_id, { from, to }, signal);
-      progress.rows = drift.messages;
-      return {
-        result: {
-          messages: drift.messages,
-          drifted_rows: drift.rows,
-          repaired_rows: action === "recompute" ? drift.rows : 0,
-        },
-      };
+      const request = aggregationRequest.parse(run.params);
+      return { result: await work(request, { ...context, signal }, progress) };
     }),
 });
+
+async function work(
+  { account_id, action, from, to }: AggregationRequest,
+  { db, signal, settings }: JobContext,
+  progress: Progress,
+): Promise<Record<string, unknown>> {
+  const onProgress = (done: number, total: number) => {
+    progress.rows = done;
+    progress.totalRows = total;
+  };
+  if (action === "backfill") {
+    const { events, eventsFrom } = await foldAgain(
+      db,
+      account_id,
+      { limit: settings.foldBatchSize, signal },
+      onProgress,
+    );
+    return { events, events_gone_before: eventsFrom?.toISOString() ?? null };
+  }
+  const drift = await (action === "verify" ? measureEverything : repairEverything)(
+    db,
+    account_id,
+    { from, to },
+    signal,
+    onProgress,
+  );
+  return {
+    messages: drift.messages,
+    drifted_rows: drift.rows,
+    repaired_rows: action === "recompute" ? drift.rows : 0,
+  };
+}

@@ -5,7 +5,7 @@ import type { ArtifactStore } from "../exports/artifacts/artifact-store.js";
 import type { Log } from "../log.js";
 
 /** Queues by latency class, not by feature. */
-export const queueNames = ["aggregation", "reports", "exports", "maintenance"] as const;
+export const queueNames = ["aggregation", "reports", "exports", "imports", "maintenance"] as const;
 export type QueueName = (typeof queueNames)[number];
 
 export interface EnqueueOptions {

@@ -35,4 +35,4 @@ export const findLag = defineJob({
 });
 
 /** An account id as part of a job id, which may not hold a colon. */
-const accountKey = (accountId: string) => Buffer.from(accountId).toString("base64url");
+export const accountKey = (accountId: string) => Buffer.from(accountId).toString("base64url");

@@ -1,21 +1,41 @@
 import { aggregate } from "./aggregate.js";
+import { applyRetention } from "./apply-retention.js";
 import { buildExport } from "./build-export.js";
 import { buildReport } from "./build-report.js";
+import { buildZone } from "./build-zone.js";
+import { checkDrift } from "./check-drift.js";
 import type { AnyJob } from "./define-job.js";
 import { findLag } from "./find-lag.js";
+import { findRetention } from "./find-retention.js";
+import { findStaleConversations } from "./find-stale-conversations.js";
+import { findUnsettled } from "./find-unsettled.js";
 import { foldEvents } from "./fold-events.js";
+import { importFile } from "./import-file.js";
 import { maintainPartitions } from "./maintain-partitions.js";
+import { maintainZones } from "./maintain-zones.js";
+import { rebuildConversationsJob } from "./rebuild-conversations.js";
+import { settleRollupsJob } from "./settle-rollups.js";
 import { sweepFiles } from "./sweep-files.js";
 import { sweepRuns } from "./sweep-runs.js";
 
 /** Every kind of work there is; the only list. */
 export const jobs: readonly AnyJob[] = [
   foldEvents,
+  rebuildConversationsJob,
+  settleRollupsJob,
   buildReport,
   buildExport,
+  importFile,
   aggregate,
+  buildZone,
   findLag,
+  findStaleConversations,
+  findUnsettled,
   sweepRuns,
   sweepFiles,
   maintainPartitions,
+  maintainZones,
+  checkDrift,
+  findRetention,
+  applyRetention,
 ];

@@ -1,8 +1,11 @@
 import { z } from "zod";
-import { metricsFields } from "../analytics/metrics-query.js";
+import { messageFields, metricsFields } from "../analytics/metrics-query.js";
 import { messageColumns } from "../db/queries/message-rows.js";
 import { csvDelimiters, csvNulls, defaultCsv } from "../exports/csv.js";
 import { safeText } from "../safe-text.js";
+import { dateOrders } from "../sources/imports/chat-dates.js";
+import { columnsOf, importColumnNames } from "../sources/imports/columns.js";
+import { encodings } from "../sources/imports/text-encoding.js";
 
 /**
  * What can be asked for, as the HTTP body says it. The same schema reads the parameters that a run's row has kept, so
@@ -65,8 +68,8 @@ export const reportRequest = z
     time_zone: metricsFields.time_zone,
     interval: metricsFields.interval,
     basis: metricsFields.basis,
-    group_by: metricsFields.group_by.prefault(["template"]),
-    filters: metricsFields.filters,
+    group_by: messageFields.group_by.prefault(["template"]),
+    filters: messageFields.filters,
     compression: z.literal("none").default("none"),
   })
   .superRefine(endsAfterItStarts)
@@ -85,7 +88,7 @@ export const exportRequest = z
     csv: csvRequest.optional(),
     columns: z.array(columnName).min(1).optional(),
     ...range,
-    filters: metricsFields.filters,
+    filters: messageFields.filters,
     compression: z.literal("none").default("none"),
   })
   .superRefine(endsAfterItStarts)
@@ -95,11 +98,54 @@ export type ExportRequest = z.output<typeof exportRequest>;
 export const aggregationRequest = z
   .strictObject({
     account_id: account,
-    action: z.enum(["verify", "recompute"]),
+    action: z.enum(["verify", "recompute", "backfill"]),
     from: range.from.optional(),
     to: range.to.optional(),
   })
   .superRefine((value, context) => {
+    for (const path of ["from", "to"] as const)
+      if (value.action === "backfill" && value[path])
+        context.addIssue({
+          code: "custom",
+          path: [path],
+          message: "is not for the action backfill, which folds all events",
+          params: { code: "other_action" },
+        });
     if (value.from && value.to) endsAfterItStarts({ from: value.from, to: value.to }, context);
   });
 export type AggregationRequest = z.output<typeof aggregationRequest>;
+
+export const importFormats = ["events", "messages", "chat"] as const;
+const forTables = ["delimiter", "map", "null", "formula_guard"] as const;
+const forChats = ["me", "date_order", "chat_id"] as const;
+
+export const importRequest = z
+  .strictObject({
+    account_id: account,
+    format: z.enum(importFormats),
+    encoding: z.enum(encodings).optional(),
+    time_zone: metricsFields.time_zone,
+    channel_id: safeText(512).optional(),
+    delimiter: z.enum(csvDelimiters).optional(),
+    map: z.partialRecord(z.enum(importColumnNames as [string, ...string[]]), safeText(256)).optional(),
+    null: z.enum(csvNulls).optional(),
+    formula_guard: z.boolean().optional(),
+    me: safeText(128).optional(),
+    date_order: z.enum(dateOrders).optional(),
+    chat_id: safeText(512).optional(),
+  })
+  .superRefine((value, context) => {
+    const say = (path: string[], code: string, message: string) =>
+      context.addIssue({ code: "custom", path, message, params: { code } });
+    const isChat = value.format === "chat";
+    for (const name of isChat ? forTables : forChats)
+      if (value[name] !== undefined) say([name], "other_format", `is not for the format ${value.format}`);
+    if (isChat && value.time_zone === undefined)
+      say(["time_zone"], "required", "is required: a chat's times have no offset");
+    if (isChat && value.me === undefined)
+      say(["me"], "required", "is required: the name by which the business stands in the chat");
+    for (const name of Object.keys(value.map ?? {}))
+      if (value.format !== "chat" && !columnsOf(value.format).some((column) => column.name === name))
+        say(["map", name], "other_format", `is no column of the format ${value.format}`);
+  });
+export type ImportRequest = z.output<typeof importRequest>;

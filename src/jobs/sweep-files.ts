@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { deleteExpiredIdempotencyKeys } from "../db/queries/idempotency.js";
+import { markUploadRemoved, spentUploads } from "../db/queries/imports.js";
 import { expiredArtifacts, isArtifactLive, markArtifactRemoved } from "../db/queries/runs.js";
 import { defineJob } from "./define-job.js";
 
@@ -8,11 +9,12 @@ const ORPHAN_AFTER_MS = 60 * 60_000;
 const KEY_LIFETIME_MS = 24 * 3_600_000;
 const BATCH = 1_000;
 const UUID_LENGTH = 36;
-/** The keys that `publishFile` makes. */
+/** The keys that `publishFile` makes, and that of an upload. */
 const OUR_KEY = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\/\d+$/;
 
 /**
- * Removes expired artifacts (their runs stay and answer 410), orphaned files and old idempotency keys. Idempotent;
+ * Removes expired artifacts (their runs stay and answer 410), uploads that are read or whose time for a retry is over,
+ * orphaned files and old idempotency keys. Idempotent;
  * killed anywhere it goes on at the next fire. Runs where the artifacts are: workers share the store.
  */
 export const sweepFiles = defineJob({
@@ -21,13 +23,21 @@ export const sweepFiles = defineJob({
   payload: z.strictObject({}),
   timeoutMs: 10 * 60_000,
   schedule: { cron: "30 */15 * * * *", payload: {} },
-  async run(_payload, { db, artifacts, signal, now }) {
+  async run(_payload, { db, artifacts, signal, now, settings }) {
     let expired = 0;
     for (const { accountId, runId, key } of await expiredArtifacts(db, BATCH)) {
       signal.throwIfAborted();
       await artifacts.remove(key);
       await markArtifactRemoved(db, accountId, runId);
       expired++;
+    }
+    let uploads = 0;
+    for (const { accountId, runId, key } of await spentUploads(db, settings.artifactRetentionMs, BATCH)) {
+      signal.throwIfAborted();
+      // Said first: a file that is left over by a crash in between is an orphan.
+      if (!(await markUploadRemoved(db, accountId, runId))) continue;
+      await artifacts.remove(key);
+      uploads++;
     }
     const orphans = await artifacts.sweep(
       // What is not named as our files are was put there by somebody else, and is none of our business.
@@ -37,6 +47,6 @@ export const sweepFiles = defineJob({
     );
     const before = new Date(now().getTime() - KEY_LIFETIME_MS);
     const keys = await deleteExpiredIdempotencyKeys(db, before, BATCH);
-    return { expired, orphans, keys };
+    return { expired, uploads, orphans, keys };
   },
 });

@@ -4,7 +4,9 @@ import { findMetric, type Metric, type MetricDimension } from "../analytics/cata
 import { planMetrics } from "../analytics/metrics-plan.js";
 import { toMetricsQuery } from "../analytics/metrics-query.js";
 import type { Db } from "../db/client.js";
+import { findAccount, queriedAccount } from "../db/queries/accounts.js";
 import { type MetricsRow, readMetrics } from "../db/queries/read-metrics.js";
+import { NotFound } from "../errors.js";
 import type { ColumnType } from "../exports/columns.js";
 import { csvHead, csvLine } from "../exports/csv.js";
 import { prettyDocument } from "../exports/json.js";
@@ -46,7 +48,9 @@ export interface Section {
 
 /** The numbers of a delivery summary: totals, by interval, by each dimension asked for, failures by class and code. */
 export async function readSummary(db: Db, request: ReportRequest): Promise<Section[]> {
-  const account = { accountId: request.account_id, timeZone: request.time_zone ?? "UTC" };
+  const row = await findAccount(db, request.account_id);
+  if (!row) throw new NotFound("account_not_found", "There is no such account.");
+  const account = queriedAccount(row);
   const ask = async (
     metrics: readonly string[],
     groupBy: readonly MetricDimension[],
@@ -61,6 +65,10 @@ export async function readSummary(db: Db, request: ReportRequest): Promise<Secti
             to: request.to,
             interval: groupBy.length > 0 ? "all" : request.interval,
             basis: request.basis,
+            groups: "exclude",
+            responders: "human",
+            clock: "first",
+            hours: "elapsed",
             time_zone: request.time_zone,
             metrics: [...metrics],
             group_by: [...groupBy],
@@ -168,8 +176,15 @@ const sectionText = ({ name, key, metrics, rows }: Section): string =>
 
 const unitFormats: Record<Metric["unit"], string> = {
   messages: "#,##0",
+  contacts: "#,##0",
+  reactions: "#,##0",
+  recipients: "#,##0",
+  conversations: "#,##0",
+  turns: "#,##0",
+  per_conversation: "#,##0.0",
   ratio: "0.00%",
   seconds: '#,##0.000" s"',
+  per_minute: '#,##0.00" /min"',
 };
 const bucketFormat = (interval: Interval) =>
   interval === "15m" || interval === "hour" ? "yyyy-mm-dd hh:mm" : "yyyy-mm-dd";

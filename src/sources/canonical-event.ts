@@ -125,7 +125,10 @@ export interface Quarantined {
 
 /** One provider payload, understood. Every item of the payload is in `events` or in `quarantined`. */
 export interface SourceBatch {
-  /** `wabaId`: the WhatsApp Business Account, which names the account when the channel is not mapped to one. */
-  events: { wabaId: string; event: SourceEvent }[];
-  quarantined: (Quarantined & { wabaId: string })[];
+  /** `namedAccount`: the account that the payload names for when its channel is mapped to none; empty if it names none. */
+  events: { namedAccount: string; event: SourceEvent }[];
+  quarantined: (Quarantined & { namedAccount: string })[];
 }
+
+/** Reads a source's payload. `receivedAt` (RFC 3339) is for what the source gives no time of: adapters know no clock. */
+export type ReadSource = (payload: unknown, receivedAt: string) => SourceBatch;

@@ -7,7 +7,7 @@ const REMOVED = "[removed]";
  * also under keys that nobody has heard of yet, so only these are kept.
  */
 const KEPT_KEY =
-  /^(?:account|action|decision|direction|event|field|from|id|kind|language|messaging_product|mime_type|object|phase|progress|chunk_order|code|source|status|time|timestamp|to|type|version|(?:[a-z0-9_]*_)?(?:id|ids|type|status|code|kind|timestamp|time|at|category|model|quality|severity)|display_phone_number)$/;
+  /^(?:account|action|decision|direction|event|field|from|id|kind|language|messaging_product|mime_type|object|phase|progress|chunk_order|code|source|status|time|timestamp|to|type|version|(?:[a-z0-9_]*_)?(?:id|ids|type|status|code|kind|timestamp|time|at|category|model|quality|severity)|display_phone_number|_serialized|ack|ackName|messageTimestamp|participant|remote|remoteJid|userJid)$/;
 
 /** Parts that are about a person through and through, ids and numbers included. */
 const REMOVED_KEYS: ReadonlySet<string> = new Set([

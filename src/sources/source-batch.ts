@@ -5,8 +5,10 @@ import { present } from "./untrusted.js";
 export const quarantineReasons = [
   "invalid_json",
   "not_a_whatsapp_webhook",
+  "not_an_event",
   "dashboard_test",
   "unknown_field",
+  "unknown_event",
   "no_analytics_meaning",
   "system_error",
   "contact_identity_change",
@@ -16,8 +18,11 @@ export const quarantineReasons = [
   "missing_id",
   "bad_timestamp",
   "time_out_of_range",
+  "too_old",
   "invalid_event",
   "empty",
+  "unmapped_channel",
+  "foreign_channel",
 ] as const;
 export type QuarantineReason = (typeof quarantineReasons)[number];
 
@@ -35,7 +40,8 @@ export interface ListItem {
 
 /** Where an item stood: enough to route and to label it. */
 export interface ItemPlace {
-  wabaId: string;
+  /** Empty when the payload names no account. */
+  namedAccount: string;
   channelId: string | undefined;
   kind: string;
 }
@@ -47,6 +53,8 @@ export const label = (value: unknown): string =>
 
 const channelIdSchema = canonicalEvent.shape.channel_id;
 const accountIdSchema = canonicalEvent.shape.account_id;
+/** Stands in for the account that is not known yet while an event is checked. */
+const ANY_ACCOUNT = "any";
 
 export interface BatchWriter {
   readonly batch: SourceBatch;
@@ -58,12 +66,12 @@ export function createBatch(): BatchWriter {
   const batch: SourceBatch = { events: [], quarantined: [] };
 
   function quarantine(
-    { wabaId, channelId, kind }: ItemPlace,
+    { namedAccount, channelId, kind }: ItemPlace,
     payload: unknown,
     reason: QuarantineReason,
   ): void {
     batch.quarantined.push({
-      wabaId: accountIdSchema.safeParse(wabaId).success ? wabaId : "",
+      namedAccount: accountIdSchema.safeParse(namedAccount).success ? namedAccount : "",
       channelId: channelIdSchema.safeParse(channelId).success ? channelId : undefined,
       kind,
       reason,
@@ -78,10 +86,10 @@ export function createBatch(): BatchWriter {
         quarantine(place, payload, reading);
         return;
       }
-      const { wabaId } = place;
-      // The WABA id may come to name the account, so it is checked as one along with the rest.
+      const { namedAccount } = place;
+      // What the payload names may come to be the account, so it is checked as one along with the rest.
       const results = reading.map((draft) =>
-        canonicalEvent.safeParse({ account_id: wabaId, ...present(draft) }),
+        canonicalEvent.safeParse({ account_id: namedAccount || ANY_ACCOUNT, ...present(draft) }),
       );
       if (results.some((result) => !result.success)) {
         quarantine(place, payload, "invalid_event");
@@ -89,7 +97,7 @@ export function createBatch(): BatchWriter {
       }
       for (const { data } of results) {
         const { account_id, ...event } = data!;
-        batch.events.push({ wabaId, event });
+        batch.events.push({ namedAccount, event });
       }
     },
   };

@@ -63,7 +63,7 @@ export function readWhatsappCloud(payload: unknown): SourceBatch {
 
 function* readPayload(payload: unknown): Generator<ReadItem> {
   const { object, entry } = asRecord(payload);
-  const place = { wabaId: "", channelId: undefined, kind: "payload" };
+  const place = { namedAccount: "", channelId: undefined, kind: "payload" };
   if (object !== "whatsapp_business_account" || !Array.isArray(entry))
     yield { place, item: payload, reading: "not_a_whatsapp_webhook" };
   else if (entry.length === 0) yield { place, item: payload, reading: "empty" };
@@ -73,7 +73,7 @@ function* readPayload(payload: unknown): Generator<ReadItem> {
 function* readEntry(entry: unknown): Generator<ReadItem> {
   const { id, time, changes } = asRecord(entry);
   const wabaId = asText(id);
-  const place = { wabaId: wabaId ?? "", channelId: undefined, kind: "entry" };
+  const place = { namedAccount: wabaId ?? "", channelId: undefined, kind: "entry" };
   if (!Array.isArray(changes)) yield { place, item: entry, reading: "not_a_whatsapp_webhook" };
   else if (wabaId === undefined) yield { place, item: entry, reading: "missing_id" };
   else if (changes.length === 0) yield { place, item: entry, reading: "empty" };
@@ -88,16 +88,22 @@ function* readFieldChange(change: unknown, wabaId: string, entryTime: unknown): 
   if (wabaId !== DASHBOARD_ACCOUNT && typeof field === "string" && LIST_FIELDS.has(field)) {
     for (const { kind, item, reading } of readLists(field, asRecord(value), place)) {
       items += 1;
-      yield { place: { ...place, kind }, item, reading };
+      yield { place: itemPlace(place, kind), item, reading };
     }
   }
   if (items > 0) return;
   yield {
-    place: { ...place, kind: `field:${label(field)}` },
+    place: itemPlace(place, `field:${label(field)}`),
     item: change,
     reading: readWhole(field, value, place),
   };
 }
+
+const itemPlace = ({ wabaId, channelId }: CloudPlace, kind: string): ItemPlace => ({
+  namedAccount: wabaId,
+  channelId,
+  kind,
+});
 
 function readWhole(field: unknown, value: unknown, place: CloudPlace): Reading {
   if (place.wabaId === DASHBOARD_ACCOUNT) return "dashboard_test";

@@ -1,19 +1,20 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
+import { columnOf } from "../../src/analytics/catalog/metric.js";
 import {
   bases,
-  columnsOf,
   defaultMetricIds,
   findMetric,
-  latencies,
-  latencyColumn,
-  metricDimensions,
+  messageDimensions,
   metrics,
-  presenceColumns,
   renderMetricsTable,
   similarMetricIds,
 } from "../../src/analytics/catalog.js";
-import { additiveColumns, dimensions, latencySlots } from "../../src/db/fold/contributions.js";
+import { columnsOf, planMetrics } from "../../src/analytics/metrics-plan.js";
+import { conversationRollups } from "../../src/db/rollups/conversations.js";
+import { additiveColumns } from "../../src/db/rollups/family.js";
+import { messageRollups } from "../../src/db/rollups/messages.js";
+import { query } from "../support/metrics-cells.js";
 
 const counts = ["attempted", "sent", "delivered", "read", "played", "failed", "received", "pending"];
 const rates = ["delivery", "success", "failure", "read"];
@@ -21,28 +22,44 @@ const statistics = ["p50", "p75", "p90", "p95", "p99", "mean", "max"];
 
 describe("the catalogue", () => {
   it("holds the metrics of the contract", () => {
-    expect(metrics.map((metric) => metric.id)).toEqual([
+    const delivery = metrics.filter(({ family }) => family === "delivery").map(({ id }) => id);
+    expect(delivery).toEqual([
       ...counts.map((name) => `messages_${name}`),
       ...rates.map((name) => `${name}_rate`),
       ...["send", "deliver", "read"].flatMap((way) => statistics.map((name) => `time_to_${way}_${name}`)),
-      "message_contradictions",
-      "clock_anomalies",
     ]);
-    expect(defaultMetricIds).toEqual(metrics.slice(0, 12).map((metric) => metric.id));
+    expect(defaultMetricIds).toEqual(delivery.slice(0, 12));
+    expect(new Set(metrics.map(({ id }) => id)).size).toBe(metrics.length);
   });
 
   it("is computed from columns that the rollups have", () => {
-    expect(metricDimensions).toEqual(dimensions);
-    for (const basis of bases) {
-      for (const metric of metrics)
-        for (const column of columnsOf(metric, basis)) expect(additiveColumns).toContain(column);
-      for (const column of presenceColumns(basis)) expect(additiveColumns).toContain(column);
-      for (const latency of latencies)
-        expect(latencySlots.map((slot) => slot.sum)).toContain(latencyColumn(latency, basis));
-    }
-    expect(columnsOf(findMetric("failure_rate")!, "event")).toEqual(["event_failed", "attempted"]);
-    expect(columnsOf(findMetric("messages_attempted")!, "event")).toEqual(["attempted"]);
-    expect(columnsOf(findMetric("time_to_read_p50")!, "event")).toEqual([]);
+    expect(messageDimensions).toEqual(messageRollups.dimensions);
+    for (const basis of bases)
+      for (const groups of ["exclude", "include"] as const)
+        for (const metric of metrics.filter(({ rollup }) => rollup !== "contacts")) {
+          const family = metric.rollup === "messages" ? messageRollups : conversationRollups;
+          const columns = additiveColumns(family);
+          for (const name of metric.dimensions) expect(family.dimensions).toContain(name);
+          const asked = query("a", { metrics: [metric.id], basis, groups });
+          for (const column of columnsOf(metric, asked)) expect(columns).toContain(column);
+          const { measure } = metric;
+          if (measure.kind === "duration")
+            expect(family.durations).toContain(columnOf(measure.duration, asked));
+          const plan = planMetrics(asked);
+          for (const own of plan.rollups.filter(({ rollup }) => rollup === metric.rollup))
+            for (const column of [...own.columns, ...own.presence, ...own.levels])
+              expect(columns).toContain(column);
+        }
+    const inBasis = query("a", { basis: "event", groups: "include" });
+    expect(columnsOf(findMetric("failure_rate")!, inBasis)).toEqual(["event_failed", "attempted"]);
+    expect(columnsOf(findMetric("messages_attempted")!, inBasis)).toEqual(["attempted"]);
+    expect(columnsOf(findMetric("time_to_read_p50")!, inBasis)).toEqual([]);
+    expect(columnsOf(findMetric("delivery_rate")!, { ...inBasis, groups: "exclude" })).toEqual([
+      "event_delivered",
+      "event_group_delivered",
+      "event_sent",
+      "event_group_sent",
+    ]);
   });
 
   it("explains each metric", () => {

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildWantedZone } from "../../src/db/rollups/zones.js";
 import { type CallOptions, call, startTestApp, type TestApp } from "../support/app.js";
 
 let app: TestApp;
@@ -9,6 +10,8 @@ afterAll(() => app.close());
 
 const admin = (method: string, path: string, options: CallOptions = {}) =>
   call(app.url, method, path, { key: app.adminKey, ...options });
+
+const defaults = { session_gap_hours: 24, reply_window_hours: 24, sla_seconds: 3_600, calendar: null };
 
 async function keyFor(role: string, accounts: string[]): Promise<string> {
   const body = { name: `${role} of ${accounts}`, role, account_ids: accounts };
@@ -23,7 +26,11 @@ test("an account is created with its watermark, read, changed and listed", async
     account_id: "shop/1 ü",
     name: "Shop",
     time_zone: "Asia/Kolkata",
+    pending_time_zone: null,
+    retention: { events_days: 400, messages_days: 430, quarters_days: 90, days_days: null },
     created_at: expect.stringMatching(/Z$/),
+    settings: defaults,
+    settings_version: 1,
   };
   expect([made.status, made.json]).toEqual([201, shop]);
   const { rows } = await app.context.pool.query(
@@ -35,11 +42,119 @@ test("an account is created with its watermark, read, changed and listed", async
   const again = await admin("POST", "/analytics/accounts", { body: { account_id: "shop/1 ü" } });
   expect([again.status, again.json.code]).toEqual([409, "account_exists"]);
   const changed = await admin("PATCH", path, { body: { name: null, time_zone: "Europe/Berlin" } });
-  expect(changed.json).toEqual({ ...shop, name: null, time_zone: "Europe/Berlin" });
+  expect(changed.json).toEqual({ ...shop, name: null, pending_time_zone: "Europe/Berlin" });
+  const listed = (await admin("GET", "/analytics/accounts")).json.data;
+  const { settings: _, settings_version: __, ...brief } = changed.json;
+  expect(listed).toContainEqual(brief);
   expect((await admin("PATCH", path, { body: {} })).json).toEqual(changed.json);
   expect((await admin("PATCH", "/analytics/accounts/none", { body: { name: "x" } })).status).toBe(404);
   expect((await admin("GET", "/analytics/accounts/none")).json.code).toBe("account_not_found");
   expect((await admin("GET", "/analytics/accounts/%00")).status).toBe(404);
+});
+
+describe("settings", () => {
+  const path = "/analytics/accounts/hours";
+  const weekly = { monday: [["09:00", "17:30"]] };
+  const patch = async (body: unknown) => (await admin("PATCH", path, { body })).json;
+  const set = (settings: unknown) => patch({ settings });
+
+  test("are shown as they count, merged by key, and set back by null", async () => {
+    const made = await admin("POST", "/analytics/accounts", {
+      body: {
+        account_id: "hours",
+        time_zone: "Europe/Berlin",
+        settings: { sla_seconds: 900, calendar: null },
+      },
+    });
+    expect(made.json).toMatchObject({ settings: { ...defaults, sla_seconds: 900 }, settings_version: 1 });
+    await set({ session_gap_hours: 0.25 * 7, calendar: { weekly } });
+    const both = await set({ session_gap_hours: null, reply_window_hours: 72 });
+    const calendar = { time_zone: "Europe/Berlin", weekly, holidays: [], open: [] };
+    const settings = { ...defaults, sla_seconds: 900, reply_window_hours: 72, calendar };
+    expect(both.settings).toEqual(settings);
+    expect((await admin("GET", path)).json).toEqual(both);
+    expect((await set({ calendar: null, sla_seconds: null, reply_window_hours: null })).settings).toEqual(
+      defaults,
+    );
+    const list = await admin("GET", "/analytics/accounts?limit=1000");
+    for (const one of list.json.data) expect(one).not.toHaveProperty("settings");
+  });
+
+  test("have a version that rises when what counts becomes another", async () => {
+    const start = (await patch({})).settings_version;
+    const risen = async (body: unknown) => (await patch(body)).settings_version - start;
+    expect(await risen({ settings: {} })).toBe(0);
+    expect(await risen({ settings: { sla_seconds: 3_600, calendar: null } })).toBe(0);
+    expect(await risen({ name: "x", time_zone: "Asia/Kolkata" })).toBe(0);
+    await buildWantedZone(app.context.db, "hours", new AbortController().signal);
+    expect(await risen({ settings: { sla_seconds: 60 } })).toBe(1);
+    expect(await risen({ settings: { sla_seconds: 60 } })).toBe(1);
+    expect(await risen({ settings: { calendar: { weekly, holidays: ["2026-12-26", "2026-12-25"] } } })).toBe(
+      2,
+    );
+    expect(await risen({ settings: { calendar: { weekly, holidays: ["2026-12-25", "2026-12-26"] } } })).toBe(
+      2,
+    );
+    // The hours follow the zone of the account until they have one of their own.
+    expect(await risen({ time_zone: "Europe/Berlin" })).toBe(2);
+    await buildWantedZone(app.context.db, "hours", new AbortController().signal);
+    expect(await risen({})).toBe(3);
+    const pinned = { weekly, holidays: ["2026-12-25", "2026-12-26"], time_zone: "Europe/Berlin" };
+    expect(await risen({ settings: { calendar: pinned } })).toBe(3);
+    expect(await risen({ time_zone: "UTC" })).toBe(3);
+    await buildWantedZone(app.context.db, "hours", new AbortController().signal);
+    expect(await risen({})).toBe(3);
+    expect(await risen({ settings: { calendar: null } })).toBe(4);
+  });
+
+  test("of two changes at once both count", async () => {
+    const changes = [{ sla_seconds: 61 }, { session_gap_hours: 2 }, { reply_window_hours: 3 }];
+    await Promise.all(changes.map(set));
+    expect((await admin("GET", path)).json.settings).toEqual(Object.assign({ calendar: null }, ...changes));
+  });
+
+  test("name what is wrong and its limit", async () => {
+    const refused: [settings: unknown, path: string, code: string, message: RegExp][] = [
+      [{ session_gap: 3 }, "settings.session_gap", "unknown_field", /unknown field/],
+      [{ session_gap_hours: 168.25 }, "settings.session_gap_hours", "out_of_range", /1 to 168/],
+      [{ session_gap_hours: 1.1 }, "settings.session_gap_hours", "out_of_range", /whole quarters/],
+      [{ reply_window_hours: 0.75 }, "settings.reply_window_hours", "out_of_range", /1 to 720/],
+      [{ sla_seconds: 2_592_001 }, "settings.sla_seconds", "out_of_range", /1 to 2,592,000/],
+      [{ sla_seconds: "60" }, "settings.sla_seconds", "invalid_type", /number/],
+      [{ calendar: {} }, "settings.calendar.weekly", "required", /required/],
+      [{ calendar: { weekly: { mon: [] } } }, "settings.calendar.weekly.mon", "unknown_field", /unknown/],
+      [
+        { calendar: { weekly: { monday: [["09:00", "8:00"]] } } },
+        "settings.calendar.weekly.monday[0][1]",
+        "invalid_format",
+        /00:01 to 24:00/,
+      ],
+      [null, "settings", "invalid_type", /object/],
+    ];
+    for (const [settings, at, code, message] of refused)
+      for (const [method, where, body] of [
+        ["PATCH", path, { settings }],
+        ["POST", "/analytics/accounts", { account_id: "refused", settings }],
+      ] as const) {
+        const reply = await admin(method, where, { body });
+        expect([reply.status, reply.json.errors]).toEqual([
+          400,
+          [{ path: at, code, message: expect.stringMatching(message) }],
+        ]);
+      }
+  });
+
+  test("take a calendar with all the days that it may have", async () => {
+    const slots = Array.from({ length: 10 }, (_, hour) => [`1${hour}:00`, `1${hour}:30`]);
+    const day = (index: number) => new Date(Date.UTC(2026, 0, 1 + index)).toISOString().slice(0, 10);
+    const many = Array.from({ length: 500 }, (_, index) => day(index));
+    const calendar = {
+      weekly: {},
+      holidays: many,
+      open: many.map((_, index) => ({ date: day(500 + index), slots })),
+    };
+    expect((await set({ calendar })).settings.calendar).toEqual({ time_zone: "UTC", ...calendar });
+  });
 });
 
 test("time zones must be IANA zones, ids storable text", async () => {

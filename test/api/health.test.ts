@@ -63,7 +63,13 @@ test("diagnostics show versions, queues, pool and runs to an operator", async ()
     queue_store: "postgres",
     open_runs: [],
   });
-  expect(Object.keys(reply.json.queues)).toEqual(["aggregation", "reports", "exports", "maintenance"]);
+  expect(Object.keys(reply.json.queues)).toEqual([
+    "aggregation",
+    "reports",
+    "exports",
+    "imports",
+    "maintenance",
+  ]);
 });
 
 test.each([60_000, -60_000])(

@@ -59,6 +59,12 @@ describe("GET /analytics/metrics", () => {
       interval: "day",
       time_zone: "Europe/Berlin",
       basis: "cohort",
+      groups: "exclude",
+      responders: "human",
+      clock: "first",
+      hours: "elapsed",
+      coverage: { provider_time: 1, receipts: 1 / 3 },
+      notes: [],
       as_of: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       rows: [
         {

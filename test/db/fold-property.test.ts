@@ -2,13 +2,14 @@ import fc from "fast-check";
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
-import { measureDrift } from "../../src/db/fold/drift.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
-import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import { createAccount } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
+import { measureDrift } from "../../src/db/rollups/drift.js";
+import { settleRollups } from "../../src/db/rollups/settle.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
 import { eventHistories, shuffleSplitDuplicate } from "../support/event-histories.js";
-import { expectRows, oracleQuery, queries, query } from "../support/metrics-cells.js";
+import { expectRows, keptDays, oracleQuery, queries, query } from "../support/metrics-cells.js";
 import { oracleMetrics } from "../support/oracle.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
@@ -36,8 +37,12 @@ const histories = eventHistories("a").chain((history) =>
     // After which batches a fold comes, and how many events it takes at a time.
     folds: fc.uniqueArray(fc.nat(7), { maxLength: 3 }),
     limit: fc.constantFrom(5, 20, 1_000),
+    // After which of these folds what is left is settled.
+    settles: fc.uniqueArray(fc.nat(7), { maxLength: 2 }),
     // An hour each of seven months is thousands of rows to compare: the test of the metrics does that, a few times.
     asked: queries.filter((asked) => asked.interval !== "hour" || "from" in asked),
+    // Whether the account's days are those of the zone that is asked for.
+    inOwnZone: fc.boolean(),
   }),
 );
 
@@ -54,8 +59,14 @@ async function foldAll(accountId: string, limit: number): Promise<void> {
 const rollupsOf = async (accountId: string) =>
   (
     await sql<{ digest: string }>`
-      select md5(string_agg(r::text, '|' order by bucket, dimensions_id)) as digest
-      from rollups r where account_id = ${accountId}`.execute(test.db)
+      select md5(string_agg(r, '|' order by r)) as digest
+      from (
+        select r::text as r from rollups r where account_id = ${accountId}
+        union all
+        select d::text from daily_rollups d where account_id = ${accountId}
+        union all
+        select w::text from rollup_deltas w where account_id = ${accountId}
+      ) kept`.execute(test.db)
   ).rows[0]!.digest;
 
 let made = 0;
@@ -64,21 +75,28 @@ it("any order, split, repetition, lateness and re-fold of a history gives the or
   timeout: 400_000,
 }, async () => {
   await fc.assert(
-    fc.asyncProperty(histories, async ({ history, batches, folds, limit, asked }) => {
+    fc.asyncProperty(histories, async ({ history, batches, folds, settles, limit, asked, inOwnZone }) => {
       const accountId = `property-${++made}`;
-      await ensureAccounts(test.db, [accountId]);
+      const timeZone = inOwnZone ? asked.timeZone : "Pacific/Chatham";
+      await createAccount(test.db, { accountId, name: null, timeZone });
       for (const [index, batch] of batches.entries()) {
         await storeEvents(test.db, accountId, batch);
         if (folds.includes(index)) await foldAll(accountId, limit);
+        if (settles.includes(index)) await settleRollups(test.db, accountId);
       }
       await foldAll(accountId, 1_000);
 
-      const wanted = query(accountId, asked);
+      const wanted = query(accountId, { ...asked, kept: keptDays(timeZone) });
       const found = await readMetrics(test.db, planMetrics(wanted));
       const expected = oracleMetrics(history, oracleQuery(wanted));
       expectRows(found.rows, expected.rows);
       expectRows(found.totals, expected.totals);
 
+      expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 });
+      await settleRollups(test.db, accountId);
+      const settled = await readMetrics(test.db, planMetrics(wanted));
+      expect(settled.rows).toEqual(found.rows);
+      expect(settled.totals).toEqual(found.totals);
       const once = await rollupsOf(accountId);
       await test.db
         .updateTable("fold_watermarks")

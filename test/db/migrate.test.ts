@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { createDb, createPool } from "../../src/db/client.js";
-import { measureDrift } from "../../src/db/fold/drift.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { migrateDatabase, schemaDifference } from "../../src/db/migrate.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { readInstallation } from "../../src/db/queries/installation.js";
+import { measureDrift } from "../../src/db/rollups/drift.js";
 import { migrate } from "../../src/migrate.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
 import { createTestDatabase, silentLog } from "../support/postgres.js";

@@ -68,7 +68,7 @@ describe.each(queueStores)("with the queues in %s", (queues) => {
     expect(await ended).toBeLessThan(HAND_BACK_SECONDS);
     await download;
     expect(await service.row(id)).toMatchObject({ attempt: 1, fence: 2 });
-    expect(logged(leaving.output(), "job handed_back")).toHaveLength(1);
+    expect(logged(leaving.output(), "job handed_back").filter(({ runId }) => runId === id)).toHaveLength(1);
     expect(logged(other.output(), "job done").filter(({ runId }) => runId === id)).toHaveLength(1);
     expect(stalls()).toEqual([]);
     await expectSame(service, id, undisturbed);

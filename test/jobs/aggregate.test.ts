@@ -1,7 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { requestCancel } from "../../src/db/queries/runs.js";
+import { measureDrift, repairDrift } from "../../src/db/rollups/drift.js";
 import { aggregate } from "../../src/jobs/aggregate.js";
-import { openWork, seedMessages, type TestWork } from "../support/work.js";
+import {
+  foldAll,
+  newEvent,
+  openWork,
+  seedMessages,
+  seedRange,
+  storeEvents,
+  type TestWork,
+} from "../support/work.js";
 
 let test: TestWork;
 beforeAll(async () => {
@@ -54,7 +63,9 @@ describe("an aggregation", () => {
   it("keeps to its range and its account", async () => {
     await seedMessages(test, "a");
     await seedMessages(test, "b");
-    await test.pool.query("update rollups set attempted = attempted + 1 where account_id in ('a', 'b')");
+    await test.pool.query(
+      "update rollups set attempted = coalesce(attempted, 0) + 1 where account_id in ('a', 'b')",
+    );
     const { rows } = await test.pool.query<{ day: string; rows: number }>(
       "select to_char(bucket, 'DD') as day, count(*)::integer as rows from rollups where account_id = 'a' group by 1 order by 1",
     );
@@ -65,6 +76,45 @@ describe("an aggregation", () => {
     expect(await run("b", { action: "verify" })).toMatchObject({
       drifted_rows: rows.reduce((sum, row) => sum + row.rows, 0),
     });
+  });
+
+  it("folds all events again, whatever the watermark says", async () => {
+    const messages = await seedMessages(test, "again");
+    const before = await rollups("again");
+    await test.pool.query("delete from messages where account_id = 'again' and message_id in ('m1', 'm2')");
+    await run("again", { action: "recompute" });
+    expect(await run("again", { action: "verify" })).toMatchObject({ messages: messages - 2 });
+    const { rows } = await test.pool.query(
+      "select count(*) as events from message_events where account_id = 'again'",
+    );
+    const events = rows[0].events as number;
+    const key = await test.insertRun("aggregation", "again", { action: "backfill" });
+    const settings = { foldBatchSize: 4, artifactRetentionMs: 1 };
+    await test.work(aggregate, key, { settings });
+    expect(await test.run(key)).toMatchObject({
+      status: "succeeded",
+      result: { events, events_gone_before: null },
+      progress_total_rows: events,
+    });
+    expect(await rollups("again")).toEqual(before);
+    expect(await run("again", { action: "verify" })).toMatchObject({ messages, drifted_rows: 0 });
+    await expect(run("again", { action: "backfill", from: seedRange.from })).rejects.toThrow("backfill");
+  });
+
+  it("reads messages in ranges and counts them", async () => {
+    const steps: [number, number][] = [];
+    const sent = (index: number) => newEvent("many", `m${index}`, "sent", "2025-03-01T09:00:00Z");
+    await storeEvents(
+      test,
+      Array.from({ length: 12_000 }, (_, index) => sent(index)),
+    );
+    await foldAll(test, "many");
+    const spoil = "update rollups set cohort_sent = cohort_sent - 1 where account_id = 'many'";
+    await test.pool.query(spoil);
+    const drift = await repairDrift(test.db, "many", {}, undefined, (...step) => steps.push(step));
+    expect(drift).toEqual({ messages: 12_000, rows: 1 });
+    expect(steps).toEqual([0, 5_000, 10_000, 12_000].map((done) => [done, 12_000]));
+    expect(await measureDrift(test.db, "many")).toEqual({ messages: 12_000, rows: 0 });
   });
 
   it("is cancelled while it waits for another repair of the account, and waits no longer", async () => {

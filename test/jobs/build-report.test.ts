@@ -182,13 +182,27 @@ describe("a delivery summary", () => {
       to: new Date(seedRange.to),
       interval: "day" as const,
       basis: "cohort" as const,
+      groups: "exclude" as const,
+      responders: "human" as const,
+      clock: "first" as const,
+      hours: "elapsed" as const,
       time_zone: undefined,
       metrics: ids,
       group_by: [],
       filters: {},
       ...more,
     };
-    return readMetrics(test.db, planMetrics(toMetricsQuery(asked, { accountId: "shop", timeZone: "UTC" })));
+    return readMetrics(
+      test.db,
+      planMetrics(
+        toMetricsQuery(asked, {
+          accountId: "shop",
+          timeZone: "UTC",
+          isAlwaysOpen: true,
+          kept: { days: undefined, quartersFrom: undefined },
+        }),
+      ),
+    );
   }
 
   it("has the numbers of the metrics", async () => {

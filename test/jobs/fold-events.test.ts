@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { measureDrift } from "../../src/db/fold/drift.js";
+import { measureDrift } from "../../src/db/rollups/drift.js";
 import { foldEvents } from "../../src/jobs/fold-events.js";
 import { newEvent, openWork, storeEvents, type TestWork } from "../support/work.js";
 

@@ -31,7 +31,7 @@ describe("the partitions of the events", () => {
     expect(created.flat().sort()).toEqual(months.map((month) => `message_events_${month}`));
     expect(created.filter((names) => names.length > 0)).toHaveLength(1);
     expect(await test.work(maintainPartitions, {}, { now })).toEqual({
-      result: { created: [] },
+      result: { created: [], dropped: [] },
       enqueued: [],
     });
     expect(await partitions()).toEqual(months);

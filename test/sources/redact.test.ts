@@ -12,6 +12,8 @@ test("keeps ids, types, codes and times; removes what somebody wrote", () => {
     context: { id: "wamid.B", forwarded: true },
     errors: [{ code: 131047, title: "Re-engagement" }],
     location: { latitude: 1.5 },
+    key: { remoteJid: "49@s.whatsapp.net", fromMe: true, participant: "Ann from work" },
+    mediaKey: "c2VjcmV0",
     note: "something new",
     "Dear Ann": 5,
   };
@@ -24,6 +26,8 @@ test("keeps ids, types, codes and times; removes what somebody wrote", () => {
     context: { id: "wamid.B", forwarded: true },
     errors: [{ code: 131047, title: "[removed]" }],
     location: "[removed]",
+    key: { remoteJid: "49@s.whatsapp.net", fromMe: true, participant: "[removed]" },
+    mediaKey: "[removed]",
     note: "[removed]",
     "[removed]": "[removed]",
   });

@@ -1,9 +1,20 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { baileysEvents, baileysMeaningless, readBaileys } from "../../src/sources/baileys.js";
+import { baileysAcks } from "../../src/sources/baileys-messages.js";
 import { quarantineReasons } from "../../src/sources/source-batch.js";
+import { readWaha, wahaEvents, wahaMeaningless } from "../../src/sources/waha.js";
+import { wahaAcks } from "../../src/sources/waha-messages.js";
 import { readWhatsappCloud, whatsappCloudFields } from "../../src/sources/whatsapp-cloud.js";
 import { errorClasses } from "../../src/sources/whatsapp-cloud-errors.js";
+import {
+  readWhatsappWebJs,
+  whatsappWebJsEvents,
+  whatsappWebJsMeaningless,
+} from "../../src/sources/whatsapp-web-js.js";
+import { whatsappWebJsAcks } from "../../src/sources/whatsapp-web-js-messages.js";
+import { onlyReasons } from "./web-sources.js";
 import { messaging, webhook } from "./whatsapp-cloud-webhook.js";
 
 const page = readFileSync(join(import.meta.dirname, "../../docs/sources.md"), "utf8");
@@ -88,5 +99,39 @@ describe("docs/sources.md", () => {
           readWhatsappCloud(messaging({ statuses: [{ id: "1", timestamp: at, status }] })).events[0],
       );
     expect(codesIn(becomes!).slice(0, results.length)).toEqual(results.map((result) => result?.event.type));
+  });
+
+  it("lists the numbers and names of the steps with each library", () => {
+    const columns = [whatsappWebJsAcks, wahaAcks, baileysAcks];
+    const listed = tableUnder("Steps of a message").flatMap(([type, ...cells]) =>
+      cells.map((cell, column) => {
+        const [number, name] = cell.split(", ");
+        return [column, codesIn(type!)[0], Number(number), name === undefined ? [] : codesIn(name)];
+      }),
+    );
+    const coded = columns.flatMap((acks, column) =>
+      [...new Set(acks.values())].map((type) => {
+        const keys = [...acks].filter(([, step]) => step === type).map(([key]) => key);
+        return [column, type, keys[0], keys.slice(1)];
+      }),
+    );
+    expect(new Set(listed.map(String))).toEqual(new Set(coded.map(String)));
+    expect(listed).toHaveLength(coded.length);
+  });
+
+  it.each([
+    ["whatsapp-web.js", readWhatsappWebJs, whatsappWebJsEvents, whatsappWebJsMeaningless],
+    ["Baileys", readBaileys, baileysEvents, baileysMeaningless],
+    ["WAHA", readWaha, wahaEvents, wahaMeaningless],
+  ] as const)("says of each event of %s what the code does with it", (name, read, events, meaningless) => {
+    const rows = tableUnder(`Events of ${name}`);
+    const inFirstCells = rows.flatMap(([payload]) => codesIn(payload!));
+    for (const event of events) expect(inFirstCells).toContain(event);
+    const idle = rows.find(([payload]) => codesIn(payload!).includes(meaningless[0]!));
+    expect(codesIn(idle![0]!)).toEqual(meaningless);
+    expect(idle![1]).toBe("quarantined `no_analytics_meaning`");
+    for (const event of meaningless)
+      expect(onlyReasons(read, { event })).toEqual([`no_analytics_meaning event:${event}`]);
+    expect(onlyReasons(read, { event: "novelty" })).toEqual(["unknown_event event:novelty"]);
   });
 });

@@ -27,7 +27,7 @@ describe("messages from users", () => {
   });
 
   it("belongs to the business account of its entry", () => {
-    expect(readWhatsappCloud(received("text")).events[0]!.wabaId).toBe("waba-1");
+    expect(readWhatsappCloud(received("text")).events[0]!.namedAccount).toBe("waba-1");
   });
 
   it("a caption counts as text, voice notes are apart from audio", () => {

@@ -109,7 +109,7 @@ describe("what is kept aside", () => {
       webhook("messages", { messages: [message("text")] }, { id: "w".repeat(200) }),
     );
     expect(batch.events).toEqual([]);
-    expect(batch.quarantined).toMatchObject([{ reason: "invalid_event", wabaId: "" }]);
+    expect(batch.quarantined).toMatchObject([{ reason: "invalid_event", namedAccount: "" }]);
   });
 
   it("the same item twice passes twice: keys tell duplicates apart later", () => {

@@ -60,7 +60,7 @@ describe("statuses", () => {
     expect(events.map(({ event }) => event.type)).toEqual(["message.sent", "message.read"]);
     expect(quarantined).toStrictEqual([
       {
-        wabaId: "waba-1",
+        namedAccount: "waba-1",
         channelId: "phone-1",
         kind: "status:warning",
         reason: "unknown_status",

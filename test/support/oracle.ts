@@ -14,6 +14,7 @@
  *   basis puts each count at its stage's time, an implied stage at the earliest stage that implies it.
  * - Durations need both ends known and trusted; one that runs backwards is 0. Percentiles are nearest-rank.
  */
+import { DateTime } from "luxon";
 import type { EventJson } from "../../src/sources/canonical-event.js";
 import { bucketOfSlots, type Interval } from "./oracle-buckets.js";
 import {
@@ -99,9 +100,6 @@ export function oracleMetrics(
   events: readonly EventJson[],
   query: OracleQuery,
 ): { rows: OracleRow[]; totals: OracleRow[] } {
-  const from = Date.parse(query.from);
-  const to = Date.parse(query.to);
-  const bucketOf = bucketOfSlots(from, to, query.interval, query.time_zone);
   const selected = [...oracleMessages(events).values()]
     .filter((message) => message.account_id === query.account_id && passes(message, query.filters ?? {}))
     .flatMap((message) =>
@@ -109,21 +107,81 @@ export function oracleMetrics(
         ...contribution,
         dimensions: query.group_by.map((name) => oracleDimensions[name](message)),
       })),
-    )
+    );
+  return tabulate(selected, query, measure);
+}
+
+type Tabulated = Pick<OracleQuery, "from" | "to" | "interval" | "time_zone" | "metrics"> & {
+  group_by: string[];
+};
+
+/** Rows and totals of what lies in the range of the query. */
+export function tabulate<T extends { at: number; dimensions: (string | null)[] }>(
+  contributed: readonly T[],
+  query: Tabulated,
+  measureOf: (metric: string, found: T[]) => number | null,
+): { rows: OracleRow[]; totals: OracleRow[] } {
+  const from = Date.parse(query.from);
+  const to = Date.parse(query.to);
+  const bucketOf = bucketOfSlots(from, to, query.interval, query.time_zone);
+  const selected = contributed
     .filter(({ at }) => at >= from && at < to)
-    .map((contribution) => ({ ...contribution, bucket: bucketOf(contribution.at) }));
+    .map((contribution) => ({ contribution, bucket: bucketOf(contribution.at) }));
 
   const grouped = query.group_by.length > 0;
-  const rows = groupBy(selected, ({ bucket, dimensions }) => JSON.stringify([bucket, ...dimensions]));
-  const totals = groupBy(selected, ({ dimensions }) => JSON.stringify(dimensions));
+  const rows = groupBy(selected, ({ bucket, contribution }) =>
+    JSON.stringify([bucket, ...contribution.dimensions]),
+  );
+  const totals = groupBy(selected, ({ contribution }) => JSON.stringify(contribution.dimensions));
   if (!grouped) {
     for (const bucket of bucketOf.all)
       if (!rows.has(JSON.stringify([bucket]))) rows.set(JSON.stringify([bucket]), []);
     if (!totals.has("[]")) totals.set("[]", []);
   }
+  const measured = (groups: typeof rows, names: string[]) =>
+    sorted(groups, names, query.metrics, (metric, own) =>
+      measureOf(
+        metric,
+        own.map(({ contribution }) => contribution),
+      ),
+    );
+  return { rows: measured(rows, ["bucket", ...query.group_by]), totals: measured(totals, query.group_by) };
+}
+
+export interface OracleCell {
+  weekday: number;
+  hour: number;
+  /** Hours of the range in the cell. */
+  hours: number;
+  value: number | null;
+}
+
+/** The answer of `GET /analytics/heatmap`: every contribution asks the wall clock for its weekday and hour. */
+export function oracleHeatmap(
+  events: readonly EventJson[],
+  query: Omit<OracleQuery, "metrics" | "interval" | "group_by"> & { metric: string },
+): { cells: OracleCell[]; total: number | null } {
+  const from = Date.parse(query.from);
+  const to = Date.parse(query.to);
+  const cellOf = (instant: number) => {
+    const local = DateTime.fromMillis(instant, { zone: query.time_zone });
+    return (local.weekday - 1) * 24 + local.hour;
+  };
+  const selected = [...oracleMessages(events).values()]
+    .filter((message) => message.account_id === query.account_id && passes(message, query.filters ?? {}))
+    .flatMap((message) => contributions(message, query.basis))
+    .filter(({ at }) => at >= from && at < to);
+  const quarters = new Array<number>(7 * 24).fill(0);
+  for (let instant = from; instant < to; instant += 900_000) quarters[cellOf(instant)]! += 1;
+  const byCell = groupBy(selected, ({ at }) => String(cellOf(at)));
   return {
-    rows: sorted(rows, ["bucket", ...query.group_by], query.metrics),
-    totals: sorted(totals, query.group_by, query.metrics),
+    cells: quarters.map((count, cell) => ({
+      weekday: Math.floor(cell / 24) + 1,
+      hour: cell % 24,
+      hours: count / 4,
+      value: measure(query.metric, byCell.get(String(cell)) ?? []),
+    })),
+    total: measure(query.metric, selected),
   };
 }
 
@@ -133,13 +191,18 @@ function passes(message: OracleMessage, filters: NonNullable<OracleQuery["filter
   );
 }
 
-function sorted(groups: Map<string, Contribution[]>, names: string[], metrics: string[]): OracleRow[] {
+function sorted<T>(
+  groups: Map<string, T[]>,
+  names: string[],
+  metrics: string[],
+  measureOf: (metric: string, found: T[]) => number | null,
+): OracleRow[] {
   return [...groups]
     .map(([key, own]) => ({ labels: JSON.parse(key) as (string | null)[], own }))
     .sort((a, b) => compareLabels(a.labels, b.labels))
     .map(({ labels, own }) => ({
       ...Object.fromEntries(names.map((name, index) => [name, labels[index]!])),
-      ...Object.fromEntries(metrics.map((metric) => [metric, measure(metric, own)])),
+      ...Object.fromEntries(metrics.map((metric) => [metric, measureOf(metric, own)])),
     }));
 }
 
@@ -181,7 +244,7 @@ function measure(metric: string, found: Contribution[]): number | null {
 }
 
 /** In seconds. Nearest rank: the smallest value that at least p of all values do not exceed. */
-function statistic(ms: number[], name: string): number | null {
+export function statistic(ms: readonly number[], name: string): number | null {
   if (ms.length === 0) return null;
   if (name === "mean") return ms.reduce((sum, value) => sum + value, 0) / ms.length / 1000;
   if (name === "max") return ms.reduce((a, b) => Math.max(a, b)) / 1000;

@@ -1,6 +1,6 @@
-import { toNewEvent } from "../../src/api/ingest/to-new-event.js";
 import type { Db } from "../../src/db/client.js";
 import { insertEvents } from "../../src/db/queries/insert-events.js";
+import { toNewEvent } from "../../src/events/to-new-event.js";
 import { canonicalEvent, type EventJson } from "../../src/sources/canonical-event.js";
 
 /** Stores events as ingest does, under another account. An error without a class stays without one. */

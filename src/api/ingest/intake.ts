@@ -1,15 +1,21 @@
 import type { NewEvent } from "../../db/queries/insert-events.js";
+import { checkEvent, isRefusal, type Refusal, tooOldRefusal } from "../../events/check-event.js";
 import type { Identity } from "../identity.js";
-import { checkEvent, isRefusal, type Refusal } from "./check-event.js";
+import { MAX_DEPTH } from "../json-depth.js";
 import type { Ingest } from "./ingest.js";
 
 /** More rejections than this are counted but not listed. */
 const MAX_LISTED = 1_000;
 
+export const tooDeep: Refusal = {
+  code: "too_deep",
+  message: `an event may nest ${MAX_DEPTH} levels`,
+};
+
 export interface IntakeAnswer {
   accepted: number;
   duplicates: number;
-  rejected: ({ index: number } & Refusal)[];
+  rejected: ({ index: number } & Pick<Refusal, "code" | "message">)[];
   rejected_total: number;
 }
 
@@ -33,27 +39,40 @@ export function createIntake(
   options: { patient: boolean },
 ): Intake {
   const answer: IntakeAnswer = { accepted: 0, duplicates: 0, rejected: [], rejected_total: 0 };
-  let events: NewEvent[] = [];
-  let indexes: number[] = [];
+  let held: Taken[] = [];
 
   function refuse(index: number, { code, message }: Refusal): void {
     answer.rejected_total += 1;
     insertInOrder(answer.rejected, { index, code, message });
   }
 
+  /** Refuses those that `why` has something against, and returns the others. */
+  function sift(taken: Taken[], why: (event: NewEvent) => Refusal | undefined): Taken[] {
+    return taken.filter(({ event, index }) => {
+      const refusal = why(event);
+      if (refusal) refuse(index, refusal);
+      return refusal === undefined;
+    });
+  }
+
   /** Creates accounts or refuses the events of those that do not exist, as the key's scope has it. */
-  async function withAccounts(taken: NewEvent[], takenIndexes: number[]): Promise<NewEvent[]> {
-    const ids = new Set(taken.map((event) => event.accountId));
+  async function withAccounts(taken: Taken[]): Promise<Taken[]> {
+    const ids = new Set(taken.map(({ event }) => event.accountId));
     if (identity.accounts === "all") {
       await ingest.accounts.ensure(ids);
       return taken;
     }
     const missing = await ingest.accounts.missing(ids);
     if (missing.size === 0) return taken;
-    return taken.filter(({ accountId }, at) => {
-      if (!missing.has(accountId)) return true;
-      refuse(takenIndexes[at]!, unknownAccount);
-      return false;
+    return sift(taken, ({ accountId }) => (missing.has(accountId) ? unknownAccount : undefined));
+  }
+
+  async function youngEnough(taken: Taken[]): Promise<Taken[]> {
+    const tooOld = await ingest.accounts.tooOld(taken.map(({ event }) => event));
+    if (tooOld.size === 0) return taken;
+    return sift(taken, (event) => {
+      const floor = tooOld.get(event);
+      return floor && tooOldRefusal(floor);
     });
   }
 
@@ -63,25 +82,29 @@ export function createIntake(
       if (isRefusal(checked)) refuse(index, checked);
       else if (identity.accounts !== "all" && !identity.accounts.has(checked.accountId))
         refuse(index, unknownAccount);
-      else {
-        events.push(checked);
-        indexes.push(index);
-      }
+      else held.push({ event: checked, index });
     },
     refuse,
-    held: () => events.length,
+    held: () => held.length,
     async store() {
-      const [taken, takenIndexes] = [events, indexes];
+      const taken = held;
       if (taken.length === 0) return;
-      events = [];
-      indexes = [];
-      const known = await withAccounts(taken, takenIndexes);
-      const fresh = await ingest.store(known, options);
+      held = [];
+      const known = await youngEnough(await withAccounts(taken));
+      const fresh = await ingest.store(
+        known.map(({ event }) => event),
+        options,
+      );
       answer.accepted += fresh;
       answer.duplicates += known.length - fresh;
     },
     answer: () => answer,
   };
+}
+
+interface Taken {
+  event: NewEvent;
+  index: number;
 }
 
 /** The same for an account outside the key's scope as for one that does not exist. */

@@ -1,8 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
+import type { Refusal } from "../../events/check-event.js";
 import { depthExceeds, MAX_DEPTH } from "../json-depth.js";
-import { type Refusal, tooDeep } from "./check-event.js";
-import type { Intake } from "./intake.js";
+import { type Intake, tooDeep } from "./intake.js";
 import { createLineSplitter } from "./line-splitter.js";
 import { readChunks } from "./read-chunks.js";
 

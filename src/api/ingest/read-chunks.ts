@@ -67,5 +67,7 @@ export function readChunks(
       ),
     );
     if (inflate) request.pipe(inflate);
+    // A client may be gone before anybody listens: then there is no event any more.
+    if (request.destroyed) onClose();
   });
 }

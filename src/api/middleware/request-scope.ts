@@ -23,7 +23,10 @@ export function requestScope(log: Log, draining: AbortSignal): RequestHandler {
     const path = request.originalUrl.split("?", 1)[0]!;
     response.once("close", () => {
       if (!response.writableFinished) abort.abort(new Error("the client is gone"));
-      requestLog.log(path.startsWith("/analytics/health") ? "debug" : "info", "request", {
+      const level = path.startsWith("/analytics/health") ? "debug" : "info";
+      // Winston would make the line, whether or not anybody wants it.
+      if (!requestLog.isLevelEnabled(level)) return;
+      requestLog.log(level, "request", {
         method,
         path,
         status: response.statusCode,

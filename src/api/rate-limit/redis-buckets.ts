@@ -1,6 +1,7 @@
 import { Redis } from "ioredis";
 import type { Log } from "../../log.js";
-import { withDeadline } from "../deadline.js";
+import { inTime, withDeadline } from "../deadline.js";
+import { writeTogether } from "../redis-writes.js";
 import { describe, rememberMs } from "./bucket.js";
 import type { Buckets } from "./memory-buckets.js";
 import { TAKE_TOKEN } from "./take-token.js";
@@ -35,6 +36,7 @@ export function createRedisBuckets(options: {
   const takeToken = (redis as unknown as { takeToken: TakeToken }).takeToken.bind(redis);
   // What failed is said once a pause, below.
   redis.on("error", () => {});
+  const together = writeTogether(redis);
   let pausedUntilMs = 0;
   return {
     async take(key, limit) {
@@ -42,7 +44,9 @@ export function createRedisBuckets(options: {
       const name = `rl:{${options.installationId}}:${key}`;
       const remember = rememberMs(limit, options.windowMs);
       try {
-        const [allowed, level] = await inTime(takeToken(name, limit.perMinute, limit.burst, remember));
+        together();
+        const taken = takeToken(name, limit.perMinute, limit.burst, remember);
+        const [allowed, level] = await inTime(taken, ANSWER_MS);
         return describe(allowed === 1, Number(level), limit);
       } catch (error) {
         if (performance.now() >= pausedUntilMs) {
@@ -57,14 +61,4 @@ export function createRedisBuckets(options: {
     },
     close: () => redis.disconnect(),
   };
-}
-
-/** Like a time-out, but an answer that lies in the socket while this process is busy still counts. */
-function inTime<T>(work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      setImmediate(() => reject(new Error(`no answer within ${ANSWER_MS} ms`)));
-    }, ANSWER_MS);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }

@@ -1,13 +1,32 @@
 import { z } from "zod";
+import {
+  defaultSettings,
+  effectiveSettings,
+  type SettingsChanges,
+  type StoredSettings,
+  settingsFields,
+} from "../../analytics/account-settings.js";
+import { ianaZone } from "../../analytics/calendar.js";
+import {
+  effectiveRetention,
+  type RetentionChanges,
+  retentionFields,
+  retentionIssues,
+} from "../../analytics/retention.js";
 import type { Context } from "../../context.js";
+import { changeRetention } from "../../db/queries/account-retention.js";
+import { type PendingZones, pendingZones } from "../../db/queries/account-zones.js";
 import {
   type AccountRow,
+  type ConfiguredAccountRow,
   createAccount,
-  findAccount,
+  findConfiguredAccount,
   listAccounts,
   updateAccount,
 } from "../../db/queries/accounts.js";
-import { Conflict } from "../../errors.js";
+import { Conflict, InvalidInput } from "../../errors.js";
+import { buildZone } from "../../jobs/build-zone.js";
+import { rebuildConversationsJob } from "../../jobs/rebuild-conversations.js";
 import { safeText } from "../../safe-text.js";
 import { readJsonBody } from "../body.js";
 import { withIdempotency } from "../idempotency.js";
@@ -16,26 +35,30 @@ import { parseInput, readQuery } from "../input.js";
 import { decodeCursor, pageParameters, toPage } from "../pagination.js";
 import { type ApiRequest, pathId, type Route, route } from "../route.js";
 
-const MAX_BODY_BYTES = 64 * 1024;
+/** A calendar with all its special days takes half of it. */
+const MAX_BODY_BYTES = 256 * 1024;
 
 /** The length that an event's `account_id` may have. */
 export const accountIdText = safeText(128);
 
-const timeZone = z
-  .string()
-  .max(64)
-  .refine(isTimeZone, { error: "must be an IANA time zone", params: { code: "unknown_time_zone" } });
-
 const newAccount = z.strictObject({
   account_id: accountIdText,
   name: safeText(200).nullable().optional(),
-  time_zone: timeZone.default("UTC"),
+  time_zone: ianaZone.default("UTC"),
+  settings: settingsFields.optional(),
 });
 
 const accountChanges = z.strictObject({
   name: safeText(200).nullable().optional(),
-  time_zone: timeZone.optional(),
+  time_zone: ianaZone.optional(),
+  settings: settingsFields.optional(),
+  retention: retentionFields.optional(),
 });
+
+const mustFit = (retention: RetentionChanges) => {
+  const issues = retentionIssues(effectiveRetention(retention));
+  if (issues.length > 0) throw InvalidInput.of(issues);
+};
 
 export function accountRoutes(context: Context): Route[] {
   const { db } = context;
@@ -53,10 +76,11 @@ export function accountRoutes(context: Context): Route[] {
             accountId: body.account_id,
             name: body.name ?? null,
             timeZone: body.time_zone,
+            settings: withoutResets(body.settings ?? {}),
           });
           if (!row) throw new Conflict("account_exists", "There is an account with this id already.");
           const location = `/analytics/accounts/${encodeURIComponent(row.account_id)}`;
-          return { status: 201, headers: { location }, body: presentAccount(row) };
+          return { status: 201, headers: { location }, body: presentConfigured(row) };
         });
       },
     }),
@@ -68,7 +92,18 @@ export function accountRoutes(context: Context): Route[] {
         const { limit, cursor } = readQuery(request, z.strictObject(pageParameters));
         const after = cursor === undefined ? undefined : decodeCursor(accountIdText, cursor);
         const rows = await listAccounts(db, { scope: scopeOf(request.identity), after, limit: limit + 1 });
-        response.json(toPage(rows, limit, presentAccount, (row) => row.account_id));
+        const pending = await pendingZones(
+          db,
+          rows.map((row) => row.account_id),
+        );
+        response.json(
+          toPage(
+            rows,
+            limit,
+            (row) => presentAccount(row, pending),
+            (row) => row.account_id,
+          ),
+        );
       },
     }),
     route({
@@ -77,9 +112,9 @@ export function accountRoutes(context: Context): Route[] {
       access: ["viewer"],
       async handler(request, response) {
         const accountId = accountInPath(request);
-        const row = await findAccount(db, accountId);
+        const row = await findConfiguredAccount(db, accountId);
         if (!row) throw accountNotFound();
-        response.json(presentAccount(row));
+        response.json(presentConfigured(row, await pendingZones(db, [accountId])));
       },
     }),
     route({
@@ -89,9 +124,20 @@ export function accountRoutes(context: Context): Route[] {
       async handler(request, response) {
         const accountId = accountInPath(request);
         const body = parseInput(accountChanges, await readJsonBody(request, { maxBytes: MAX_BODY_BYTES }));
-        const row = await updateAccount(db, accountId, { name: body.name, timeZone: body.time_zone });
+        if (body.retention) await changeRetention(db, accountId, body.retention, mustFit);
+        const row = await updateAccount(
+          db,
+          accountId,
+          { name: body.name, timeZone: body.time_zone, settings: body.settings },
+          defaultSettings,
+        );
         if (!row) throw accountNotFound();
-        response.json(presentAccount(row));
+        const pending = await pendingZones(db, [accountId]);
+        // Where these are not heard, scheduled jobs find the zone and the settings.
+        if (pending.size > 0) await context.queues.enqueue(buildZone, { accountId }).catch(() => {});
+        if (row.settings_version !== row.conversations_version)
+          await context.queues.enqueue(rebuildConversationsJob, { accountId }).catch(() => {});
+        response.json(presentConfigured(row, pending));
       },
     }),
   ];
@@ -106,20 +152,20 @@ function accountInPath(request: ApiRequest): string {
 export const scopeOf = (identity: Identity): "all" | string[] =>
   identity.accounts === "all" ? "all" : [...identity.accounts];
 
-const presentAccount = (row: AccountRow) => ({
+const presentAccount = (row: AccountRow, pending: PendingZones = new Map()) => ({
   account_id: row.account_id,
   name: row.name,
   time_zone: row.time_zone,
+  pending_time_zone: pending.get(row.account_id) ?? null,
+  retention: effectiveRetention(row.retention),
   created_at: row.created_at.toISOString(),
 });
 
-/** Intl also takes offsets like `+05:30`, which are no zones. */
-function isTimeZone(name: string): boolean {
-  if (!/^[A-Za-z]/.test(name)) return false;
-  try {
-    new Intl.DateTimeFormat("en", { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
-}
+const presentConfigured = (row: ConfiguredAccountRow, pending?: PendingZones) => ({
+  ...presentAccount(row, pending),
+  settings: effectiveSettings(row.settings, row.time_zone),
+  settings_version: row.settings_version,
+});
+
+const withoutResets = (changes: SettingsChanges) =>
+  Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== null)) as StoredSettings;

@@ -3,11 +3,15 @@ import type { Context } from "../../context.js";
 import { schemaDifference } from "../../db/migrate.js";
 import { measureClockSkew, skewSeconds } from "../../db/queries/clock.js";
 import { countOpenRuns, serverVersion } from "../../db/queries/diagnostics.js";
+import { oldestChecks } from "../../db/queries/drift-checks.js";
 import { withDeadline } from "../deadline.js";
 import { requireAllAccounts } from "../identity.js";
+import { metricsCacheOf } from "../metrics-cache/metrics-cache.js";
+import { metricsStreamsOf } from "../metrics-stream/metrics-streams.js";
 import { type Route, route } from "../route.js";
 
 const PART_TIMEOUT_MS = 2_000;
+const CHECKS_SHOWN = 100;
 
 /** What an operator asks first when something is slow. Answers also while parts of it are away. */
 export function diagnosticsRoutes(context: Context): Route[] {
@@ -26,16 +30,18 @@ export function diagnosticsRoutes(context: Context): Route[] {
       access: ["operator"],
       async handler(request, response) {
         requireAllAccounts(request.identity);
-        const [postgres, difference, skew, counts, openRuns, queueHealth] = await Promise.all([
+        const [postgres, difference, skew, counts, openRuns, queueHealth, checks] = await Promise.all([
           part(serverVersion(db)),
           part(schemaDifference(db)),
           part(measureClockSkew(db, context.now).then(skewSeconds)),
           part(queues.counts()),
           part(countOpenRuns(db)),
           part(queues.ping().then(() => "ok")),
+          part(oldestChecks(db, CHECKS_SHOWN)),
         ]);
         response.json({
           versions: { service: serviceVersion(), node: process.versions.node, postgres },
+          pid: process.pid,
           uptime_seconds: Math.floor(process.uptime()),
           memory_bytes: process.memoryUsage.rss(),
           draining: request.draining.aborted,
@@ -50,10 +56,13 @@ export function diagnosticsRoutes(context: Context): Route[] {
             : { in_step: null, ...difference },
           clock_skew_seconds: skew,
           rate_limit_store: config.redis.url ? "redis" : "memory",
+          metrics_cache: metricsCacheOf(context).describe(),
+          metrics_streams: metricsStreamsOf(context).describe(),
           queue_store: config.redis.url ? "redis" : "postgres",
           queue_health: queueHealth,
           queues: counts,
           open_runs: openRuns,
+          oldest_drift_checks: checks,
         });
       },
     }),

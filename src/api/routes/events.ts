@@ -1,9 +1,8 @@
 import type { Context } from "../../context.js";
 import { InvalidInput, TooLarge } from "../../errors.js";
 import { parseDeepJson, readRawBody, requireContentType } from "../body.js";
-import { tooDeep } from "../ingest/check-event.js";
 import { ingestOf } from "../ingest/ingest.js";
-import { createIntake, type Intake } from "../ingest/intake.js";
+import { createIntake, type Intake, tooDeep } from "../ingest/intake.js";
 import { readNdjson } from "../ingest/ndjson-intake.js";
 import { MAX_DEPTH, nestsDeeper } from "../json-depth.js";
 import { boundTime } from "../middleware/request-scope.js";

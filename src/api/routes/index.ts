@@ -4,11 +4,18 @@ import { accountRoutes } from "./accounts.js";
 import { channelRoutes } from "./channels.js";
 import { diagnosticsRoutes } from "./diagnostics.js";
 import { eventRoutes } from "./events.js";
+import { flowRoutes } from "./flows.js";
 import { healthRoutes } from "./health.js";
+import { heatmapRoutes } from "./heatmap.js";
+import { importRoutes } from "./imports.js";
 import { keyRoutes } from "./keys.js";
 import { metricsRoutes } from "./metrics.js";
+import { metricsStreamRoutes } from "./metrics-stream.js";
+import { retentionRoutes } from "./retention.js";
 import { runRoutes } from "./runs.js";
 import { streamExportRoutes } from "./stream-export.js";
+import { timelineRoutes } from "./timeline.js";
+import { webSourceRoutes } from "./web-sources.js";
 import { whatsappCloudRoutes } from "./whatsapp-cloud.js";
 
 /** Every route of the API, the only list of them. Their order does not matter. */
@@ -20,7 +27,14 @@ export const apiRoutes = (context: Context): Route[] => [
   ...channelRoutes(context),
   ...eventRoutes(context),
   ...whatsappCloudRoutes(context),
+  ...webSourceRoutes(context),
   ...metricsRoutes(context),
+  ...heatmapRoutes(context),
+  ...flowRoutes(context),
+  ...timelineRoutes(context),
+  ...retentionRoutes(context),
+  ...metricsStreamRoutes(context),
   ...runRoutes(context),
+  ...importRoutes(context),
   ...streamExportRoutes(context),
 ];

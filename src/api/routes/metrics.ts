@@ -1,33 +1,16 @@
 import { z } from "zod";
 import { type Metric, metrics } from "../../analytics/catalog.js";
-import { planMetrics } from "../../analytics/metrics-plan.js";
-import {
-  type MetricsQuery,
-  metricsLists,
-  metricsScalars,
-  toMetricsQuery,
-} from "../../analytics/metrics-query.js";
 import type { Context } from "../../context.js";
-import { findAccount } from "../../db/queries/accounts.js";
-import { readMetrics } from "../../db/queries/read-metrics.js";
-import { filterParameters, filtersOf } from "../filters.js";
-import { accountNotFound, requireAccount } from "../identity.js";
+import { requireAccount } from "../identity.js";
 import { readQuery } from "../input.js";
+import { metricsCacheOf } from "../metrics-cache/metrics-cache.js";
+import { sendAnswer } from "../metrics-cache/send-answer.js";
+import { readMetricsQuestion } from "../metrics-question.js";
 import { type Route, route } from "../route.js";
-import { accountIdText } from "./accounts.js";
-
-const list = (text: string) => (text === "" ? [] : text.split(","));
-
-const metricsQuery = z.strictObject({
-  account_id: accountIdText,
-  ...metricsScalars,
-  metrics: z.string().transform(list).pipe(metricsLists.metrics).optional(),
-  group_by: z.string().default("").transform(list).pipe(metricsLists.group_by),
-  ...filterParameters(),
-});
 
 export function metricsRoutes(context: Context): Route[] {
-  const { db } = context;
+  const cache = metricsCacheOf(context);
+  const read = readMetricsQuestion(context.db);
   return [
     route({
       method: "get",
@@ -35,21 +18,10 @@ export function metricsRoutes(context: Context): Route[] {
       access: ["viewer"],
       limit: "metrics",
       async handler(request, response) {
-        const parameters = readQuery(request, metricsQuery);
-        requireAccount(request.identity, parameters.account_id);
-        const account = await findAccount(db, parameters.account_id);
-        if (!account) throw accountNotFound();
-        const query = toMetricsQuery(
-          { ...parameters, filters: filtersOf(parameters) },
-          { accountId: account.account_id, timeZone: account.time_zone },
-        );
-        const result = await readMetrics(db, planMetrics(query));
-        response.json({
-          ...presentQuery(query),
-          as_of: result.as_of,
-          rows: result.rows,
-          totals: result.totals,
-        });
+        const asked = read(request);
+        requireAccount(request.identity, asked.accountId);
+        const account = await cache.account(asked.accountId);
+        await sendAnswer(context, request, response, asked.of(account));
       },
     }),
     route({
@@ -63,15 +35,6 @@ export function metricsRoutes(context: Context): Route[] {
     }),
   ];
 }
-
-const presentQuery = (query: MetricsQuery) => ({
-  account_id: query.accountId,
-  from: query.from.toISOString(),
-  to: query.to.toISOString(),
-  interval: query.interval,
-  time_zone: query.timeZone,
-  basis: query.basis,
-});
 
 const presentMetric = ({ id, family, unit, title, definition, formula, measure, dimensions }: Metric) => ({
   id,

@@ -20,7 +20,7 @@ import { runJobs } from "../../jobs/run-jobs.js";
 import { aggregationRequest, exportRequest, reportRequest } from "../../jobs/run-requests.js";
 import { readJsonBody } from "../body.js";
 import { sendFile } from "../download.js";
-import { withIdempotency } from "../idempotency.js";
+import { type Answer, withIdempotency } from "../idempotency.js";
 import { accountNotFound, type Identity, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
 import { decodeCursor, pageParameters, toPage } from "../pagination.js";
@@ -32,23 +32,46 @@ const MAX_BODY_BYTES = 256 * 1024;
 interface Resource {
   kind: RunKind;
   path: string;
-  request: z.ZodType<{ account_id: string; time_zone?: string | undefined }>;
-  /** Who may look at it; asking for one takes an analyst. */
+  /** What a JSON body may ask for; one that comes another way has a route of its own. */
+  request?: z.ZodType<{ account_id: string; time_zone?: string | undefined }>;
+  /** Who may look at it. */
   readers: readonly Role[];
+  /** Who may ask for one, cancel it and retry it. */
+  askers: readonly Role[];
 }
 
 const resources: readonly Resource[] = [
-  { kind: "report", path: "/analytics/reports", request: reportRequest, readers: ["viewer"] },
-  { kind: "export", path: "/analytics/exports", request: exportRequest, readers: ["analyst"] },
-  { kind: "aggregation", path: "/analytics/aggregations", request: aggregationRequest, readers: ["analyst"] },
+  {
+    kind: "report",
+    path: "/analytics/reports",
+    request: reportRequest,
+    readers: ["viewer"],
+    askers: ["analyst"],
+  },
+  {
+    kind: "export",
+    path: "/analytics/exports",
+    request: exportRequest,
+    readers: ["analyst"],
+    askers: ["analyst"],
+  },
+  {
+    kind: "aggregation",
+    path: "/analytics/aggregations",
+    request: aggregationRequest,
+    readers: ["analyst"],
+    askers: ["analyst"],
+  },
+  { kind: "import", path: "/analytics/imports", readers: ["analyst", "ingest"], askers: ["ingest"] },
 ];
 
-/** Reports, exports and aggregations: three kinds of the same run. */
+/** Reports, exports, aggregations and imports: four kinds of the same run. */
 export function runRoutes(context: Context): Route[] {
   return resources.flatMap((resource) => routesOf(context, resource));
 }
 
-function routesOf(context: Context, { kind, path, request: schema, readers }: Resource): Route[] {
+function routesOf(context: Context, resource: Resource): Route[] {
+  const { kind, path, readers, askers } = resource;
   const { db } = context;
   const artifacts = createDiskStore(join(context.config.dataDir, "artifacts"));
   const present = async (run: Run) =>
@@ -59,32 +82,7 @@ function routesOf(context: Context, { kind, path, request: schema, readers }: Re
     return run;
   };
   return [
-    route({
-      method: "post",
-      path,
-      access: ["analyst"],
-      limit: "reports",
-      async handler(request, response) {
-        const body = (await readJsonBody(request, { maxBytes: MAX_BODY_BYTES })) as Record<string, unknown>;
-        const asked = parseInput(schema, body);
-        requireAccount(request.identity, asked.account_id);
-        const account = await findAccount(db, asked.account_id);
-        if (!account) throw accountNotFound();
-        await withIdempotency(context, request, response, async () => {
-          // Kept as it was written: the job reads it with the same schema. The zone is frozen now.
-          const params = kind === "report" ? { time_zone: account.time_zone, ...body } : body;
-          const run = await insertRun(db, {
-            accountId: account.account_id,
-            kind,
-            params,
-            requestedBy: request.identity.keyId,
-          });
-          await enqueueRun(context, run, request);
-          const location = `${path}/${run.run_id}`;
-          return { status: 202, headers: { location }, body: presentRun(run, path, run.position) };
-        });
-      },
-    }),
+    ...askRoute(context, resource),
     route({
       method: "get",
       path,
@@ -121,7 +119,7 @@ function routesOf(context: Context, { kind, path, request: schema, readers }: Re
     route({
       method: "post",
       path: `${path}/:id/cancel`,
-      access: ["analyst"],
+      access: askers,
       async handler(request, response) {
         const run = await find(request);
         const cancelled = await requestCancel(db, run.account_id, run.run_id);
@@ -131,11 +129,13 @@ function routesOf(context: Context, { kind, path, request: schema, readers }: Re
     route({
       method: "post",
       path: `${path}/:id/retry`,
-      access: ["analyst"],
+      access: askers,
       limit: "reports",
       async handler(request, response) {
         const run = await find(request);
         const again = await restartRun(db, run.account_id, run.run_id);
+        if (!again && run.upload?.removed)
+          throw new Conflict("upload_gone", "The file is no longer there; send it again.");
         if (!again)
           throw new Conflict(
             "run_not_ended_badly",
@@ -161,6 +161,50 @@ function routesOf(context: Context, { kind, path, request: schema, readers }: Re
           }),
         ]),
   ];
+}
+
+/** The route that asks for a run with a JSON body. */
+function askRoute(context: Context, { kind, path, request: schema, askers }: Resource): Route[] {
+  if (!schema) return [];
+  const { db } = context;
+  return [
+    route({
+      method: "post",
+      path,
+      access: askers,
+      limit: "reports",
+      async handler(request, response) {
+        const body = (await readJsonBody(request, { maxBytes: MAX_BODY_BYTES })) as Record<string, unknown>;
+        const asked = parseInput(schema, body);
+        requireAccount(request.identity, asked.account_id);
+        const account = await findAccount(db, asked.account_id);
+        if (!account) throw accountNotFound();
+        await withIdempotency(context, request, response, async () => {
+          // Kept as it was written: the job reads it with the same schema. The zone is frozen now.
+          const params = kind === "report" ? { time_zone: account.time_zone, ...body } : body;
+          const run = await insertRun(db, {
+            accountId: account.account_id,
+            kind,
+            params,
+            requestedBy: request.identity.keyId,
+          });
+          return acceptRun(context, run, request, path);
+        });
+      },
+    }),
+  ];
+}
+
+/** Enqueues a run that has its row, and says where to look at it. */
+export async function acceptRun(
+  context: Context,
+  run: Run & { position: number },
+  request: ApiRequest,
+  path: string,
+): Promise<Answer> {
+  await enqueueRun(context, run, request);
+  const location = `${path}/${run.run_id}`;
+  return { status: 202, headers: { location }, body: presentRun(run, path, run.position) };
 }
 
 const listParameters = z.strictObject({
@@ -201,6 +245,7 @@ function presentRun(run: Run, path: string, position: number | null): Record<str
   const self = `${path}/${run.run_id}`;
   const { artifact } = run;
   const isOpen = run.status === "queued" || run.status === "running";
+  const endedBadly = run.status === "failed" || run.status === "cancelled";
   const hasFile = artifact !== null && !artifact.removed;
   return {
     id: run.run_id,
@@ -219,6 +264,7 @@ function presentRun(run: Run, path: string, position: number | null): Record<str
       sha256: artifact.sha256,
       expires_at: artifact.expires_at,
     },
+    ...(run.upload && { upload: { bytes: run.upload.bytes, sha256: run.upload.sha256 } }),
     result: run.result,
     error: run.error,
     cancel_requested_at: run.cancel_requested_at,
@@ -229,20 +275,23 @@ function presentRun(run: Run, path: string, position: number | null): Record<str
       self,
       ...(isOpen ? { cancel: `${self}/cancel` } : {}),
       ...(hasFile ? { download: `${self}/download` } : {}),
-      ...(run.status === "failed" || run.status === "cancelled" ? { retry: `${self}/retry` } : {}),
+      ...(endedBadly && !run.upload?.removed ? { retry: `${self}/retry` } : {}),
     },
   };
 }
 
 function presentProgress(run: Run, position: number | null): Record<string, number | null> {
   const { progress_rows: rows, progress_total_rows: total, started_at: startedAt } = run;
-  const fraction = run.status === "succeeded" ? 1 : total ? Math.min(rows / total, 1) : null;
+  // How many rows a file has is known at its end, how many bytes at once.
+  const [done, all] = run.upload ? [run.progress_bytes, run.upload.bytes] : [rows, total];
+  const fraction = run.status === "succeeded" ? 1 : all ? Math.min(done / all, 1) : null;
   const elapsed = startedAt ? (run.updated_at.getTime() - startedAt.getTime()) / 1000 : 0;
   const isMoving = run.status === "running" && fraction !== null && fraction > 0;
   return {
     rows,
     total_rows: total,
     bytes: run.progress_bytes,
+    ...(run.upload && { total_bytes: run.upload.bytes }),
     fraction,
     eta_seconds: isMoving ? Math.round((elapsed / fraction) * (1 - fraction)) : null,
     queue_position: position,

@@ -1,5 +1,6 @@
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
+import { messageDimensions } from "../../analytics/catalog.js";
 import { metricsScalars } from "../../analytics/metrics-query.js";
 import type { Context } from "../../context.js";
 import { createPool } from "../../db/client.js";
@@ -53,7 +54,7 @@ const parameters = z.strictObject({
   from: metricsScalars.from,
   to: metricsScalars.to,
   ...csvParameters,
-  ...filterParameters(),
+  ...filterParameters(messageDimensions),
 });
 
 type Query = z.output<typeof parameters>;

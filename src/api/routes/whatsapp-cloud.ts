@@ -1,14 +1,18 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Context } from "../../context.js";
-import { Forbidden, Unauthorized, UnsupportedMedia } from "../../errors.js";
+import { Forbidden, Unauthorized } from "../../errors.js";
+import { readWhatsappCloud } from "../../sources/whatsapp-cloud.js";
 import { verifyWhatsappSignature } from "../../sources/whatsapp-signature.js";
-import { isGzip, readRawBody } from "../body.js";
 import { ingestOf } from "../ingest/ingest.js";
-import { takeDelivery } from "../ingest/whatsapp-delivery.js";
+import { takeDelivery } from "../ingest/source-delivery.js";
 import { type PublicRequest, type Route, route } from "../route.js";
+import { readSignedBody } from "../signed-body.js";
 
 const MAX_BODY_BYTES = 3_000_000;
 const MAX_CHALLENGE_LENGTH = 1_024;
+const whatsappCloud = { source: "whatsapp_cloud", read: readWhatsappCloud };
+/** Meta names the account itself. */
+const anyAccount = { accounts: "all", fallback: undefined } as const;
 
 /** Meta's webhook. No API key: the handshake proves itself by the verify token, a delivery by its signature. */
 export function whatsappCloudRoutes(context: Context): Route[] {
@@ -32,7 +36,7 @@ export function whatsappCloudRoutes(context: Context): Route[] {
       limit: "unlimited",
       async handler(request, response) {
         const body = await readSigned(request, whatsappAppSecrets);
-        const counts = await takeDelivery(context, ingest, body);
+        const counts = await takeDelivery(context, ingest, whatsappCloud, body, anyAccount);
         if (!response.headersSent) response.json(counts);
       },
     }),
@@ -62,14 +66,8 @@ function equalTexts(a: string, b: string): boolean {
 async function readSigned(request: PublicRequest, secrets: readonly string[]): Promise<Buffer> {
   if (secrets.length === 0)
     throw new Unauthorized("webhook_not_configured", "This webhook has no app secret, so it takes nothing.");
-  const header = request.get("x-hub-signature-256");
-  if (header === undefined) throw invalidSignature();
-  // Meta signs what it sends and sends it plain: inflating for strangers would serve nobody.
-  if (isGzip(request)) throw new UnsupportedMedia("unsupported_encoding", "Send the body as it is.");
-  const body = await readRawBody(request, { maxBytes: MAX_BODY_BYTES });
-  if (!verifyWhatsappSignature(body, header, secrets)) throw invalidSignature();
-  return body;
+  return readSignedBody(request, "X-Hub-Signature-256", {
+    maxBytes: MAX_BODY_BYTES,
+    fits: (body, signature) => verifyWhatsappSignature(body, signature, secrets),
+  });
 }
-
-const invalidSignature = () =>
-  new Unauthorized("invalid_signature", "X-Hub-Signature-256 does not fit these bytes.");

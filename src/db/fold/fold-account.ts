@@ -12,6 +12,10 @@ export interface Position {
 export interface FoldedBatch {
   events: number;
   messages: number;
+  /** Stretches of chats that were marked. */
+  marks: number;
+  /** Rows of differences that wait to be settled. */
+  unsettled: number;
   /** After the last event read; undefined when there was none. */
   position: Position | undefined;
   caughtUp: boolean;
@@ -32,36 +36,46 @@ export async function foldBatch(
 ): Promise<FoldedBatch> {
   return db.transaction().execute(async (trx) => {
     const watermark = await lockWatermark(trx, accountId);
-    if (!watermark) return { events: 0, messages: 0, position: undefined, caughtUp: true };
+    if (!watermark)
+      return { events: 0, messages: 0, marks: 0, unsettled: 0, position: undefined, caughtUp: true };
     const horizon = await oldestRunning(trx);
     await preferIndexes(trx);
     const from = options.after && isAfter(options.after, watermark) ? options.after : watermark;
     const result = await trx.executeQuery<{
       events: number;
       messages: number;
+      marks: number;
+      late: number;
+      deltas: number;
       xid: string | null;
       seq: number | null;
     }>(CompiledQuery.raw(foldBatchSql, [accountId, from.xid, from.seq, options.limit]));
-    const { events, messages, xid, seq } = result.rows[0]!;
+    const { events, messages, marks, late, deltas, xid, seq } = result.rows[0]!;
     const position = xid === null || seq === null ? undefined : { xid, seq };
     const caughtUp = events < options.limit;
     await advance(trx, accountId, {
       position: position && safeWatermark(position, horizon, watermark),
       changed: messages > 0,
+      late,
       caughtUp,
     });
-    return { events, messages, position, caughtUp };
+    await noteUnsettled(trx, accountId, deltas);
+    const unsettled = watermark.unsettled_rows + deltas;
+    return { events, messages, marks, unsettled, position, caughtUp };
   });
 }
 
-/** Takes the account's fold lock for the rest of the transaction. Whatever rewrites state takes it. */
+/**
+ * Takes the account's fold lock for the rest of the transaction. Whatever rewrites state takes it, after the lock of the
+ * rollups where it takes both.
+ */
 export async function lockWatermark(
   trx: Transaction<Database>,
   accountId: string,
-): Promise<Position | undefined> {
+): Promise<(Position & { unsettled_rows: number }) | undefined> {
   const row = await trx
     .selectFrom("fold_watermarks")
-    .select(["xid", "seq"])
+    .select(["xid", "seq", "unsettled_rows"])
     .where("account_id", "=", accountId)
     .forUpdate()
     .executeTakeFirst();
@@ -80,7 +94,7 @@ async function oldestRunning(trx: Kysely<Database>): Promise<string> {
  * The batch's size is known to us and not to the planner, which takes common table expressions for tiny or huge.
  * Every join of the fold is an index probe per row; compiling the statement would cost more than running it.
  */
-async function preferIndexes(trx: Kysely<Database>): Promise<void> {
+export async function preferIndexes(trx: Kysely<Database>): Promise<void> {
   await sql`select set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
                    set_config('work_mem', '64MB', true)`.execute(trx);
 }
@@ -88,7 +102,7 @@ async function preferIndexes(trx: Kysely<Database>): Promise<void> {
 async function advance(
   trx: Kysely<Database>,
   accountId: string,
-  outcome: { position: Position | undefined; changed: boolean; caughtUp: boolean },
+  outcome: { position: Position | undefined; changed: boolean; late: number; caughtUp: boolean },
 ): Promise<void> {
   if (!outcome.position && !outcome.caughtUp) return;
   await trx
@@ -96,10 +110,29 @@ async function advance(
     .set((eb) => ({
       ...(outcome.position ?? {}),
       ...(outcome.changed ? { version: eb("version", "+", 1) } : {}),
+      ...(outcome.late > 0 ? { late_after_retention: eb("late_after_retention", "+", outcome.late) } : {}),
       ...(outcome.caughtUp ? { folded_at: sql<Date>`now()` } : {}),
     }))
     .where("account_id", "=", accountId)
     .execute();
+}
+
+/** Says that an account's numbers are others than before; for whoever rewrites state outside a fold. */
+export async function raiseVersion(trx: Kysely<Database>, accountId: string): Promise<void> {
+  await trx
+    .updateTable("fold_watermarks")
+    .set((eb) => ({ version: eb("version", "+", 1) }))
+    .where("account_id", "=", accountId)
+    .execute();
+}
+
+/** Says that rows wait to be settled, in the transaction that has added them. */
+export async function noteUnsettled(trx: Kysely<Database>, accountId: string, rows: number): Promise<void> {
+  if (rows === 0) return;
+  await sql`
+    update fold_watermarks
+    set unsettled_rows = unsettled_rows + ${rows}, unsettled_since = coalesce(unsettled_since, now())
+    where account_id = ${accountId}`.execute(trx);
 }
 
 export function isAfter(a: Position, b: Position): boolean {

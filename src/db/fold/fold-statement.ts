@@ -1,6 +1,23 @@
-import { applyDeltasSql, rememberDimensionsSql } from "./apply-deltas.js";
-import { contributingColumns, contributionsSql } from "./contributions.js";
-import { anchorAt, type Fact, facts, factTypes, stages, stateColumns } from "./message-state.js";
+import { applyPresenceSql } from "../contacts/apply-presence.js";
+import { PRESENCE_DELTAS, presenceDeltasSql } from "../contacts/presence-deltas.js";
+import { conversationMarksSql } from "../conversations/marks-statement.js";
+import { appendDeltasSql, appendedRows } from "../rollups/append.js";
+import { contributingColumns, messageDeltasSql, messageRollups } from "../rollups/messages.js";
+import {
+  anchorAt,
+  echoes,
+  type Fact,
+  facts,
+  factTypes,
+  latestReactions,
+  reactionEntry,
+  recipientCounts,
+  recipientStages,
+  requeuedAt,
+  stages,
+  standingReactions,
+  stateColumns,
+} from "./message-state.js";
 
 /** Digits of an order key in front of a fact's text, so that `min()` of the two together picks the least key. */
 const ORDER_DIGITS = 16;
@@ -10,9 +27,9 @@ const quoted = (types: readonly string[]) => types.map((type) => `'${type}'`).jo
 
 const leastFacts = facts
   .map((fact) => {
-    const text = fact.asText("batch");
+    const text = fact.asText("spoken");
     const present = [
-      `batch.${fact.columns[0]} is not null`,
+      `spoken.${fact.columns[0]} is not null`,
       ...(fact.only ? [`type = '${fact.only}'`] : []),
     ].join(" and ");
     return `min((order_digits || ${text}) collate "C") filter (where ${present}) as ${factName(fact)}`;
@@ -37,43 +54,134 @@ function mergedFact(fact: Fact): string {
 
 const row = (prefix: string) => `(${stateColumns.map((column) => `${prefix}${column}`).join(", ")})`;
 
+/** Who an event speaks of: its own message, the one it replies to, the one it reacts to. */
+const aboutSql = [
+  `case when type in (${quoted(stages.map((stage) => stage.type))}) then message_id end`,
+  "case when type = 'message.received' then reply_to end",
+  "case when type in ('reaction.added', 'reaction.removed') and direction is distinct from 'outbound' then reaction ->> 'target' end",
+];
+const OWN = 0;
+const REPLY = 1;
+const REACTION = 2;
+
+/** Of an account whose old messages are gone, events before the floor say nothing any more. */
+const isKept =
+  "occurred_at >= coalesce((select messages_from from accounts where account_id = $1), '-infinity')";
+/** A message that retention has removed stays removed. */
+const isThere = "about not in (select about from gone)";
+
+const REACTION_AUTHOR = "coalesce(participant_id, contact_id, '')";
+
 /**
  * Folds one batch of an account's events. Parameters: `$1` account, `$2` and `$3` the position (xid, seq) after which
- * to read, `$4` how many events. One row comes back: `events`, the position of the last one (`xid`, `seq`) and
- * `messages`, the number of messages that changed.
+ * to read, `$4` how many events. One row comes back: `events`, the position of the last one (`xid`, `seq`), `messages`,
+ * the number of messages that changed, `marks`, how many stretches of chats have to be read anew, and `late`, the number
+ * of events that came, for the first time, for messages which retention had removed. Their keys are kept as long as they
+ * are, so reading one again counts nothing.
  *
  * Cost: one index range over the events, one index probe per touched message and rollup row, no scan. Locks: the
  * caller holds the account's watermark row; rows are written in key order.
  */
 export const foldBatchSql = `
 with batch as materialized (
-  select *, case when type in (${quoted(factTypes)}) then lpad(to_hex(fact_order), ${ORDER_DIGITS}, '0') end as order_digits
-  from message_events
+  select * from message_events
   where account_id = $1 and (xid, seq) > ($2::xid8, $3::bigint)
   order by xid, seq
   limit $4
 ),
+spoken as materialized (
+  select *,
+         case when role = ${OWN} and type in (${quoted(factTypes)}) then lpad(to_hex(fact_order), ${ORDER_DIGITS}, '0') end as order_digits
+  from (
+    select unnest(array[${aboutSql.join(",\n             ")}]) as about, unnest(array[${OWN}, ${REPLY}, ${REACTION}]) as role, batch.*
+    from batch
+  ) each
+  where about is not null and ${isKept}
+),
+gone as materialized (
+  select met.about, retired.retired_at
+  from (select distinct about from spoken) met
+  cross join lateral (
+    select retired_at from retired_messages r where r.account_id = $1 and r.id = md5(met.about)::uuid limit 1
+  ) retired
+  where (select messages_from from accounts where account_id = $1) is not null
+),
+late as (
+  insert into late_events (account_id, event_key, occurred_at)
+  select distinct on (event_key) $1, event_key, occurred_at
+  from spoken join gone using (about)
+  where role = ${OWN} and observed_at >= retired_at
+  order by event_key
+  on conflict do nothing
+  returning 1
+),
 incoming as (
-  select message_id,
-         ${stages.map((stage) => `min(occurred_at) filter (where type = '${stage.type}') as ${stage.column}`).join(",\n         ")},
+  select about as message_id,
+         ${stages.map((stage) => `min(occurred_at) filter (where role = ${OWN} and type = '${stage.type}') as ${stage.column}`).join(",\n         ")},
+         ${echoes.map((echo) => `min(occurred_at) filter (where role = ${REPLY} and (${echo.when})) as ${echo.column}`).join(",\n         ")},
+         array_agg(date_trunc('milliseconds', occurred_at)) filter (where role = ${OWN} and type = 'message.queued') as queue_times,
+         array_agg(${REACTION_AUTHOR}) filter (where role = ${REACTION}) as reaction_authors,
+         array_agg(${reactionEntry}) filter (where role = ${REACTION}) as reaction_entries,
          ${leastFacts}
-  from batch
-  where message_id is not null and type in (${quoted(stages.map((stage) => stage.type))})
-  group by message_id
-  order by message_id
+  from spoken
+  where ${isThere}
+  group by about
+  order by about
+),
+receipts as materialized (
+  select about as message_id, participant_id,
+         ${recipientStages.map((stage) => `min(occurred_at) filter (where type = '${stage.type}') as ${stage.column}`).join(",\n         ")}
+  from spoken
+  where role = ${OWN} and participant_id is not null and direction is distinct from 'inbound'
+    and type in (${quoted(recipientStages.map((stage) => stage.type))}) and ${isThere}
+  group by about, participant_id
+),
+receipts_upserted as (
+  insert into message_recipients (account_id, message_id, participant_key, participant_id, ${recipientStages.map((stage) => stage.column).join(", ")})
+  select $1, message_id, md5(participant_id)::uuid, participant_id, ${recipientStages.map((stage) => stage.column).join(", ")}
+  from receipts order by message_id, md5(participant_id)::uuid
+  on conflict (account_id, message_id, participant_key) do update set
+    ${recipientStages.map(({ column }) => `${column} = least(message_recipients.${column}, excluded.${column})`).join(", ")}
+),
+reached as (
+  select message_id, count(*)::integer as recipients,
+         count(*) filter (where is_delivered)::integer as recipients_delivered,
+         count(*) filter (where is_read)::integer as recipients_read
+  from (
+    select message_id, participant_id, bool_or(num_nonnulls(delivered_at, read_at, played_at) > 0) as is_delivered,
+           bool_or(num_nonnulls(read_at, played_at) > 0) as is_read
+    from (
+      select message_id, participant_id, delivered_at, read_at, played_at from receipts
+      union all
+      select r.message_id, r.participant_id, r.delivered_at, r.read_at, r.played_at
+      from (select distinct message_id from receipts) met
+      cross join lateral (
+        select * from message_recipients known where known.account_id = $1 and known.message_id = met.message_id
+      ) r
+    ) known group by message_id, participant_id
+  ) recipient group by message_id
 ),
 merged as (
   select i.message_id, o.message_id is null as is_new,
-         ${stages.map((stage) => `least(i.${stage.column}, o.${stage.column}) as ${stage.column}`).join(",\n         ")},
+         ${[...stages, ...echoes].map(({ column }) => `least(i.${column}, o.${column}) as ${column}`).join(",\n         ")},
          ${facts.map(mergedFact).join(",\n         ")},
+         ${requeuedAt},
+         ${latestReactions},
+         ${recipientCounts.map((name) => `coalesce(reached.${name}, o.${name}) as ${name}`).join(", ")},
+         o.answered_at, o.answered_at as old_answered_at, o.anchor_at as old_anchor_at,
          ${stateColumns.map((column) => `o.${column} as old_${column}`).join(", ")}
   from incoming i
+  left join reached using (message_id)
   left join lateral (
     select * from messages m where m.account_id = $1 and m.message_id = i.message_id limit 1
   ) o on true
 ),
+settled as (
+  select *, ${standingReactions.join(",\n         ")}
+  from merged
+),
 changed as materialized (
-  select * from merged
+  select * from settled
   where is_new or ${row("")} is distinct from ${row("old_")}
 ),
 messages_upserted as (
@@ -85,13 +193,31 @@ messages_upserted as (
     anchor_at = excluded.anchor_at, updated_at = excluded.updated_at,
     ${stateColumns.map((column) => `${column} = excluded.${column}`).join(", ")}
 ),
+${conversationMarksSql},
+preferences_inserted as (
+  insert into preference_changes (account_id, contact_id, occurred_at, is_opt_out, channel_id)
+  select distinct on (contact_id, occurred_at, is_opt_out) $1, contact_id, occurred_at, is_opt_out, channel_id
+  from (
+    select coalesce(contact_id, '') as contact_id, date_trunc('milliseconds', occurred_at) as occurred_at,
+           change ->> 'value' = 'stop' as is_opt_out, channel_id
+    from batch
+    where type = 'preference.changed' and change ->> 'value' in ('stop', 'resume') and ${isKept}
+  ) mind
+  order by contact_id, occurred_at, is_opt_out, channel_id
+  on conflict do nothing
+  returning occurred_at, is_opt_out, channel_id
+),
+preferences as (select 1 as sign, * from preferences_inserted),
 states as (
   select 1 as sign, ${contributingColumns.join(", ")} from changed
   union all
   select -1, ${contributingColumns.map((column) => `old_${column}`).join(", ")} from changed where not is_new
-),${contributionsSql("states")},${rememberDimensionsSql},${applyDeltasSql}
+),${messageDeltasSql("states", "preferences")},${appendDeltasSql(messageRollups)},${presenceDeltasSql("states")},${applyPresenceSql(PRESENCE_DELTAS)}
 select (select count(*)::integer from batch) as events,
        (select count(*)::integer from changed) as messages,
+       (select count(*)::integer from marked) as marks,
+       (select count(*)::integer from late) as late,
+       ${appendedRows(messageRollups)} as deltas,
        last.xid::text as xid, last.seq as seq
 from (select 1) always
 left join lateral (select xid, seq from batch order by xid desc, seq desc limit 1) last on true`;

@@ -34,6 +34,15 @@ export const factTypes: readonly string[] = stages
   .map((stage) => stage.type)
   .filter((type) => !["message.deleted", "message.edited", "message.revoked"].includes(type));
 
+/**
+ * Stages that a message reaches through what the other side writes: an inbound message that names it in `reply_to`.
+ * Written to the message that is named.
+ */
+export const echoes: readonly { column: string; when: string }[] = [
+  { column: "replied_at", when: "true" },
+  { column: "clicked_at", when: "interactive is not null or content_kind in ('button', 'interactive')" },
+];
+
 /** Columns that always travel together, and the column that holds the order key of the event they came with. */
 export interface Fact {
   order: string;
@@ -91,12 +100,75 @@ export const facts: readonly Fact[] = [
     only: "message.failed",
   },
   single("pricing", "pricing_order", "::jsonb"),
+  single("interactive", "interactive_order", "::jsonb"),
 ];
 
-/** Every column that a fold may write, in table order. */
+/** Queue entries beyond the first that are told apart. */
+const REQUEUES_KEPT = 15;
+
+/** Times at which a message was queued once more: of all distinct ones known the least, without the very first. */
+export const requeuedAt = `case when i.queue_times is null then o.requeued_at
+             when o.queued_at is null and cardinality(i.queue_times) = 1 then null
+             else (
+               select array_agg(at order by at) from (
+                 select distinct at
+                 from unnest(i.queue_times || o.requeued_at || date_trunc('milliseconds', o.queued_at)) as at
+                 where at is not null order by at offset 1 limit ${REQUEUES_KEPT}
+               ) later
+             ) end as requeued_at`;
+
+/** Digits of the milliseconds in front of a reaction. */
+const REACTION_TIME_DIGITS = 16;
+
+/** One reaction as a text that sorts by time; at the same time a removal comes last. */
+export const reactionEntry =
+  `lpad(floor(date_part('epoch', occurred_at) * 1000)::bigint::text, ${REACTION_TIME_DIGITS}, '0')` +
+  ` || case when type = 'reaction.removed' then '1' else '0' || coalesce(reaction ->> 'emoji', '') end`;
+
+/** The last reaction of each author, live or removed: {author: entry}. */
+export const latestReactions = `case when i.reaction_authors is null then o.reactions else (
+             select jsonb_object_agg(author, entry) from (
+               select author, max(entry collate "C") as entry from (
+                 select * from unnest(i.reaction_authors, i.reaction_entries) as incoming(author, entry)
+                 union all
+                 select * from jsonb_each_text(o.reactions)
+               ) known group by author
+             ) latest
+           ) end as reactions`;
+
+/** How many reactions stand, and since when the first of them. */
+const standing = (what: string, otherwise: string) =>
+  `case when reactions is not distinct from old_reactions then old_${otherwise} else (
+           select ${what} from jsonb_each_text(reactions) as r(author, entry)
+           where substr(entry, ${REACTION_TIME_DIGITS + 1}, 1) = '0'
+         ) end as ${otherwise}`;
+export const standingReactions = [
+  standing("count(*)::integer", "reaction_count"),
+  standing(`to_timestamp(min(left(entry, ${REACTION_TIME_DIGITS}))::bigint / 1000.0)`, "reacted_at"),
+];
+
+/** Stages that each recipient of a group message reaches alone. */
+export const recipientStages: readonly Stage[] = [
+  { column: "sent_at", type: "message.sent" },
+  { column: "delivered_at", type: "message.delivered" },
+  { column: "read_at", type: "message.read" },
+  { column: "played_at", type: "message.played" },
+  { column: "failed_at", type: "message.failed" },
+];
+
+/** How many recipients of a group message are known, and how many of them it reached. */
+export const recipientCounts = ["recipients", "recipients_delivered", "recipients_read"] as const;
+
+/** Every column that a fold may write. */
 export const stateColumns: readonly string[] = [
   ...stages.map((stage) => stage.column),
+  ...echoes.map((echo) => echo.column),
   ...facts.flatMap((fact) => [fact.order, ...fact.columns]),
+  "requeued_at",
+  "reactions",
+  "reaction_count",
+  "reacted_at",
+  ...recipientCounts,
 ];
 
 /**
@@ -105,6 +177,9 @@ export const stateColumns: readonly string[] = [
  */
 const isTrusted = (time: string) =>
   `${time} - date_bin('1 millisecond', ${time}, 'epoch'::timestamptz) < interval '2 microseconds'`;
+
+/** Whether WhatsApp itself said the time. */
+export const isTimedByProvider = (time: string): string => `${time} = date_trunc('milliseconds', ${time})`;
 
 /** Milliseconds from one trusted stage to another, null unless both are; negative when the clocks disagree. */
 export const elapsedMs = (from: string, to: string): string =>

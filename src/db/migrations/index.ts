@@ -1,7 +1,19 @@
 import type { Migration } from "kysely";
 import * as spine from "./0001-spine.js";
+import * as rollupGrains from "./0002-rollup-grains.js";
+import * as imports from "./0003-imports.js";
+import * as accountSettings from "./0004-account-settings.js";
+import * as conversations from "./0005-conversations.js";
+import * as retention from "./0006-retention.js";
+import * as contacts from "./0007-contacts.js";
 
 /** In order of application; a migration that has shipped is never edited. */
 export const migrations: Record<string, Migration> = {
   "0001-spine": spine,
+  "0002-rollup-grains": rollupGrains,
+  "0003-imports": imports,
+  "0004-account-settings": accountSettings,
+  "0005-conversations": conversations,
+  "0006-retention": retention,
+  "0007-contacts": contacts,
 };

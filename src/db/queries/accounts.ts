@@ -1,8 +1,29 @@
-import { type Selectable, sql } from "kysely";
+import { type RawBuilder, type Selectable, sql } from "kysely";
+import { DateTime } from "luxon";
+import type { AccountSettings, SettingsChanges, StoredSettings } from "../../analytics/account-settings.js";
+import type { QueriedAccount } from "../../analytics/metrics-query.js";
 import type { Db } from "../client.js";
 import type { Database } from "../schema.js";
+import { changeTimeZone } from "./account-zones.js";
 
-export type AccountRow = Selectable<Database["accounts"]>;
+/** Of the zone an account begins with: nothing has to be built for it. */
+const FIRST_ZONE = 1;
+
+export type ConfiguredAccountRow = Selectable<Database["accounts"]>;
+
+/** What a metrics query depends on. */
+export const queriedColumns = [
+  "account_id",
+  "time_zone",
+  "zone_id",
+  "quarters_from",
+  "days_from",
+  "has_calendar",
+] as const;
+export type QueriedAccountRow = Pick<ConfiguredAccountRow, (typeof queriedColumns)[number]>;
+
+const briefColumns = [...queriedColumns, "name", "retention", "created_at"] as const;
+export type AccountRow = Pick<ConfiguredAccountRow, (typeof briefColumns)[number]>;
 
 /** Creates the accounts that do not exist yet, with a fold watermark each. Idempotent. */
 export async function ensureAccounts(db: Db, accountIds: readonly string[]): Promise<void> {
@@ -10,7 +31,11 @@ export async function ensureAccounts(db: Db, accountIds: readonly string[]): Pro
   const sorted = [...accountIds].sort();
   await sql`
     with made as (
-      insert into accounts (account_id) select unnest(${sorted}::text[]) on conflict do nothing returning account_id
+      insert into accounts (account_id, zone_id) select unnest(${sorted}::text[]), ${FIRST_ZONE}::smallint
+      on conflict do nothing returning account_id, time_zone
+    ), zones as (
+      insert into account_zones (account_id, zone_id, time_zone, built_at)
+      select account_id, ${FIRST_ZONE}::smallint, time_zone, now() from made
     )
     insert into fold_watermarks (account_id, epoch)
     select account_id, (select epoch from installation) from made
@@ -20,15 +45,36 @@ export async function ensureAccounts(db: Db, accountIds: readonly string[]): Pro
 /** Creates one account with its fold watermark, in one statement. Undefined when it exists already. */
 export async function createAccount(
   db: Db,
-  account: { accountId: string; name: string | null; timeZone: string },
-): Promise<AccountRow | undefined> {
+  account: { accountId: string; name: string | null; timeZone: string; settings?: StoredSettings },
+): Promise<ConfiguredAccountRow | undefined> {
   return db
     .with("made", (cte) =>
       cte
         .insertInto("accounts")
-        .values({ account_id: account.accountId, name: account.name, time_zone: account.timeZone })
+        .values({
+          account_id: account.accountId,
+          name: account.name,
+          time_zone: account.timeZone,
+          zone_id: FIRST_ZONE,
+          settings: JSON.stringify(account.settings ?? {}),
+        })
         .onConflict((conflict) => conflict.column("account_id").doNothing())
         .returningAll(),
+    )
+    .with("zone", (cte) =>
+      cte
+        .insertInto("account_zones")
+        .columns(["account_id", "zone_id", "time_zone", "built_at"])
+        .expression((eb) =>
+          eb
+            .selectFrom("made")
+            .select((row) => [
+              "made.account_id",
+              row.lit(FIRST_ZONE).as("zone_id"),
+              "made.time_zone",
+              sql<Date>`now()`.as("built_at"),
+            ]),
+        ),
     )
     .with("watermark", (cte) =>
       cte
@@ -43,37 +89,83 @@ export async function createAccount(
     .executeTakeFirst();
 }
 
+/** Without the settings, which may be long. */
 export const findAccount = (db: Db, accountId: string): Promise<AccountRow | undefined> =>
+  db.selectFrom("accounts").select(briefColumns).where("account_id", "=", accountId).executeTakeFirst();
+
+export const findConfiguredAccount = (db: Db, accountId: string): Promise<ConfiguredAccountRow | undefined> =>
   db.selectFrom("accounts").selectAll().where("account_id", "=", accountId).executeTakeFirst();
+
+/** What a metrics query needs to know of its account. */
+export const queriedAccount = (row: QueriedAccountRow): QueriedAccount => ({
+  accountId: row.account_id,
+  timeZone: row.time_zone,
+  isAlwaysOpen: !row.has_calendar,
+  kept: {
+    days: row.zone_id === null ? undefined : { zoneId: row.zone_id, timeZone: row.time_zone },
+    quartersFrom: row.quarters_from?.getTime(),
+    // The driver reads a date as a midnight of this process's zone.
+    daysFrom: (row.days_from && DateTime.fromJSDate(row.days_from).toISODate()) ?? undefined,
+  },
+});
 
 /** In the order of their ids, those of `scope` only. */
 export async function listAccounts(
   db: Db,
   page: { scope: "all" | readonly string[]; after?: string | undefined; limit: number },
 ): Promise<AccountRow[]> {
-  let query = db.selectFrom("accounts").selectAll().orderBy("account_id").limit(page.limit);
+  let query = db.selectFrom("accounts").select(briefColumns).orderBy("account_id").limit(page.limit);
   if (page.scope !== "all")
     query = query.where("account_id", "=", sql<string>`any(${[...page.scope]}::text[])`);
   if (page.after !== undefined) query = query.where("account_id", ">", page.after);
   return query.execute();
 }
 
-/** Changes what is given; undefined when there is no such account. */
+/**
+ * Changes what is given, the zone as soon as its days are built; undefined when there is no such account. Settings are
+ * merged by key within the statement, so that of two changes at once none is lost.
+ */
 export async function updateAccount(
   db: Db,
   accountId: string,
-  changes: { name?: string | null | undefined; timeZone?: string | undefined },
-): Promise<AccountRow | undefined> {
-  if (changes.name === undefined && changes.timeZone === undefined) return findAccount(db, accountId);
+  changes: {
+    name?: string | null | undefined;
+    timeZone?: string | undefined;
+    settings?: SettingsChanges | undefined;
+  },
+  defaults: Readonly<AccountSettings>,
+): Promise<ConfiguredAccountRow | undefined> {
+  const { name, timeZone, settings } = changes;
+  if (timeZone !== undefined) await changeTimeZone(db, accountId, timeZone);
+  if (name === undefined && settings === undefined) return findConfiguredAccount(db, accountId);
+  const next = mergedSql(settings ?? {});
+  const isAnother = sql`${effectiveSql(next, defaults)} is distinct from ${effectiveSql(sql`settings`, defaults)}`;
   return db
     .updateTable("accounts")
     .set({
-      ...(changes.name === undefined ? {} : { name: changes.name }),
-      ...(changes.timeZone === undefined ? {} : { time_zone: changes.timeZone }),
+      ...(name === undefined ? {} : { name }),
+      settings: sql<string>`${next}`,
+      settings_version: sql<number>`settings_version + case when ${isAnother} then 1 else 0 end`,
     })
     .where("account_id", "=", accountId)
     .returningAll()
     .executeTakeFirst();
+}
+
+function mergedSql(changes: SettingsChanges): RawBuilder<unknown> {
+  const reset = Object.entries(changes).flatMap(([name, value]) => (value === null ? [name] : []));
+  // What is null is taken away again.
+  return sql`((settings || ${JSON.stringify(changes)}::jsonb) - ${reset}::text[])`;
+}
+
+/** What `effectiveSettings` makes of it, as jsonb. */
+function effectiveSql(
+  settings: RawBuilder<unknown>,
+  defaults: Readonly<AccountSettings>,
+): RawBuilder<unknown> {
+  const calendar = sql`${settings} -> 'calendar'`;
+  return sql`(${JSON.stringify(defaults)}::jsonb || ${settings} || case when ${calendar} is null then '{}'
+    else jsonb_build_object('calendar', jsonb_build_object('time_zone', time_zone) || (${calendar})) end)`;
 }
 
 /** Which of these accounts exist. */

@@ -46,6 +46,13 @@ export const findApiKey = (db: Db, keyId: string, scope: KeyScope = "all"): Prom
     .where(withinScope(scope))
     .executeTakeFirst();
 
+export const findApiKeys = (db: Db, keyIds: readonly string[]): Promise<ApiKeyRow[]> =>
+  db
+    .selectFrom("api_keys")
+    .selectAll()
+    .where("key_id", "=", sql<string>`any(${[...keyIds]}::uuid[])`)
+    .execute();
+
 /** Newest first. */
 export async function listApiKeys(
   db: Db,

@@ -2,8 +2,8 @@ import { CompiledQuery } from "kysely";
 import pg from "pg";
 import type { Column } from "../../exports/columns.js";
 import type { Db } from "../client.js";
-import { type Dimension, dimensions } from "../fold/contributions.js";
 import { hasArrived, statusOf } from "../fold/message-state.js";
+import { type Dimension, dimensions } from "../rollups/messages.js";
 
 /** The columns of the `messages` dataset and of the message log, in file order. */
 export const messageColumns: readonly Column[] = [

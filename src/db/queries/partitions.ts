@@ -44,3 +44,42 @@ async function defaultHolds(db: Db, from: Date, to: Date): Promise<boolean> {
   );
   return found.rows.length > 0;
 }
+
+/** Ingest waits at most so long for a partition that goes; the next fire tries again. */
+const DROP_LOCK_TIMEOUT = "1s";
+
+/**
+ * Drops the months whose last instant lies before `before`, the time up to which every account has had enough of its
+ * events, unless a fold has not got so far. Accounts note that these events are gone. Safe at any time and from several
+ * processes. Cost: an index probe for each account and month that goes.
+ */
+export async function dropOldPartitions(db: Db, before: Date): Promise<{ dropped: string[] }> {
+  const { rows: old } = await sql<{ name: string; to: string }>`
+    select name, upto as to from (
+      select child.relname as name,
+             (regexp_match(pg_get_expr(child.relpartbound, child.oid), 'TO \\(''([^'']+)''\\)'))[1]::timestamptz as upto
+      from pg_inherits join pg_class child on child.oid = inhrelid
+      where inhparent = 'message_events'::regclass
+    ) months
+    where upto <= ${before}
+    order by upto`.execute(db);
+  const dropped: string[] = [];
+  for (const { name, to } of old) {
+    const isNeeded = sql.raw(`
+      select from fold_watermarks w
+      where exists (
+        select from ${name} e where e.account_id = w.account_id and (e.xid, e.seq) > (w.xid, w.seq)
+      ) limit 1`);
+    if ((await isNeeded.execute(db)).rows.length > 0) continue;
+    await db.transaction().execute(async (trx) => {
+      await sql`select pg_advisory_xact_lock(hashtext('message_events partitions'))`.execute(trx);
+      await sql.raw(`set local lock_timeout = '${DROP_LOCK_TIMEOUT}'`).execute(trx);
+      await sql.raw(`drop table if exists ${name}`).execute(trx);
+      await sql`
+        update accounts set events_from = greatest(events_from, ${to}::timestamptz)
+        where events_from is null or events_from < ${to}::timestamptz`.execute(trx);
+    });
+    dropped.push(name);
+  }
+  return { dropped };
+}

@@ -1,6 +1,6 @@
 import { type RawBuilder, type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
-import type { Artifact, Database, RunError, RunKind, RunStatus } from "../schema.js";
+import type { Artifact, Database, RunError, RunKind, RunStatus, Upload } from "../schema.js";
 
 export type Run = Selectable<Database["runs"]>;
 
@@ -41,7 +41,14 @@ export async function queuePosition(db: Db, run: Run): Promise<number> {
 /** Adds a run, and says its place in line. */
 export async function insertRun(
   db: Db,
-  run: { accountId: string; kind: RunKind; params: Record<string, unknown>; requestedBy: string },
+  run: {
+    accountId: string;
+    kind: RunKind;
+    params: Record<string, unknown>;
+    requestedBy: string;
+    /** For a run that reads a file, which is stored under its id before. */
+    upload?: { runId: string; file: Upload };
+  },
 ): Promise<Run & { position: number }> {
   return db
     .insertInto("runs")
@@ -52,6 +59,7 @@ export async function insertRun(
       kind: run.kind,
       params: JSON.stringify(run.params),
       requested_by: run.requestedBy,
+      ...(run.upload && { run_id: run.upload.runId, upload: JSON.stringify(run.upload.file) }),
       // The caller enqueues it next, or says that it could not: one commit fewer for every run that goes well.
       enqueued_at: sql<Date>`now()`,
     })
@@ -252,7 +260,10 @@ export async function requestCancel(db: Db, accountId: string, runId: string): P
     .executeTakeFirst();
 }
 
-/** Starts a failed or cancelled run over: same parameters, attempts from zero. Undefined when it is neither. */
+/**
+ * Starts a failed or cancelled run over: same parameters, attempts from zero; an import goes on where it was. Undefined when
+ * it is neither, or the file it reads is gone.
+ */
 export async function restartRun(db: Db, accountId: string, runId: string): Promise<Run | undefined> {
   return db
     .updateTable("runs")
@@ -273,6 +284,7 @@ export async function restartRun(db: Db, accountId: string, runId: string): Prom
     .where("account_id", "=", accountId)
     .where("run_id", "=", runId)
     .where("status", "in", ["failed", "cancelled"])
+    .where(sql<boolean>`not coalesce(upload ? 'removed', false)`)
     .returningAll()
     .executeTakeFirst();
 }
@@ -300,14 +312,15 @@ export async function idleRuns(
     .execute();
 }
 
-/** Whether a file of the store belongs to a run as its published artifact, or may still become it. */
+/** Whether a file of the store belongs to a run, as what it reads or has published, or may still become it. */
 export async function isArtifactLive(db: Db, runId: string, key: string): Promise<boolean> {
   const row = await db
     .selectFrom("runs")
-    .select(["status", "artifact"])
+    .select(["status", "artifact", "upload"])
     .where("run_id", "=", runId)
     .executeTakeFirst();
   if (!row) return false;
+  if (row.upload?.key === key) return !row.upload.removed;
   return row.status === "running" || row.artifact?.key === key;
 }
 

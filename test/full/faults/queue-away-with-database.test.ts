@@ -1,6 +1,6 @@
 import { expect, it, vi } from "vitest";
 import { z } from "zod";
-import { defineJob } from "../../../src/jobs/define-job.js";
+import { defineJob, queueNames } from "../../../src/jobs/define-job.js";
 import { startWorkers } from "../../../src/workers/start-workers.js";
 import { startTestApp } from "../../support/app.js";
 import { startOwnPostgres } from "../../support/own-postgres.js";
@@ -40,7 +40,7 @@ it("F11: jobs with a single attempt survive a database that goes away together w
     const back = postgres.restart(AWAY_MS);
     await back;
     away = true;
-    const queue = app.context.queues.all()[3]!;
+    const queue = app.context.queues.all()[queueNames.indexOf("maintenance")]!;
     const states = async () =>
       Promise.all(ids.map((id) => app.context.queues.stateOf("maintenance", id).catch(() => "away")));
     await expect.poll(states, { timeout: 60_000 }).toEqual(ids.map(() => "completed"));

@@ -1,0 +1,38 @@
+import { FIRST_MONDAY_MS, HOUR_MS, offsetSpans } from "./buckets.js";
+import { type MetricsPlan, planMetrics } from "./metrics-plan.js";
+import type { MetricsQuery } from "./metrics-query.js";
+
+/** The hours of a week, from Monday 00:00 on the local clock. */
+export const HOURS_A_WEEK = 7 * 24;
+
+export interface HeatmapPlan extends MetricsPlan {
+  /** The hour of the week of each bucket, from 1 on. */
+  cells: readonly number[];
+  /** How much of the range lies in each hour of the week, in hours. */
+  hours: readonly number[];
+}
+
+/** Compiles a query for the hours of the week, whatever its interval. */
+export function planHeatmap(asked: MetricsQuery): HeatmapPlan {
+  const plan = planMetrics({ ...asked, interval: "hour", groupBy: [] });
+  const { query, bucketStarts } = plan;
+  const [from, to] = [query.from.getTime(), query.to.getTime()];
+  const cells = hoursOfWeek(bucketStarts, to, query.timeZone);
+  const hours = new Array<number>(HOURS_A_WEEK).fill(0);
+  for (const [index, start] of bucketStarts.entries()) {
+    const end = Math.min(bucketStarts[index + 1] ?? to, to);
+    hours[cells[index]! - 1]! += (end - Math.max(start, from)) / HOUR_MS;
+  }
+  return { ...plan, cells, hours };
+}
+
+/** A bucket of an hour has one offset, that of its start: where the offset changes, another bucket begins. */
+function hoursOfWeek(starts: readonly number[], to: number, timeZone: string): number[] {
+  const spans = offsetSpans(starts[0]!, to, timeZone);
+  let current = 0;
+  return starts.map((start) => {
+    while (spans[current]!.end <= start) current++;
+    const local = start + spans[current]!.offset - FIRST_MONDAY_MS;
+    return (Math.floor(local / HOUR_MS) % HOURS_A_WEEK) + 1;
+  });
+}

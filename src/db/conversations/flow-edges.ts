@@ -1,0 +1,80 @@
+import { CompiledQuery, type Kysely } from "kysely";
+import { dayOf } from "../rollups/deltas.js";
+import type { Database } from "../schema.js";
+
+const EDGE_ID = "md5(row(position, from_step, to_step)::text)::uuid";
+
+/** The steps of conversations, an edge a row. */
+const flowSteps = (states: string): string => `walked as (
+  select sign, started_at, steps, generate_series(0, cardinality(steps)) as position from ${states}
+),
+stepped as (
+  select sign, date_bin('15 minutes', started_at, 'epoch'::timestamptz) as bucket, position::smallint as position,
+         steps[position] as from_step, steps[position + 1] as to_step
+  from walked
+)`;
+
+/**
+ * Common table expressions that count the ways of conversations, over `states(sign, started_at, steps)`: an edge from
+ * each step to the next, by position, one in from nowhere (null) and one out to nowhere; on the local day that the
+ * conversation began, in every zone of the account.
+ */
+export const flowDeltasSql = (states: string): string => `
+${flowSteps(states)},
+flow_days as materialized (
+  select bucket, zone_id, ${dayOf("bucket", "time_zone")} as day
+  from (select distinct bucket from stepped) met
+  cross join (select zone_id, time_zone from account_zones where account_id = $1) zones
+),
+flow_deltas as materialized (
+  select zone_id, day, position, from_step, to_step, ${EDGE_ID} as edge_id, sum(sign)::integer as n
+  from stepped join flow_days using (bucket)
+  group by zone_id, day, position, from_step, to_step having sum(sign) <> 0
+),
+flow_summed as materialized (
+  select d.*, d.n + coalesce(o.conversations, 0) as conversations
+  from flow_deltas d
+  left join lateral (
+    select conversations from flow_edges e
+    where e.account_id = $1 and e.zone_id = d.zone_id and e.day = d.day and e.edge_id = d.edge_id limit 1
+  ) o on true
+),
+flow_written as (
+  insert into flow_edges (account_id, zone_id, day, edge_id, position, from_step, to_step, conversations)
+  select $1, zone_id, day, edge_id, position, from_step, to_step, conversations
+  from flow_summed where conversations <> 0
+  order by zone_id, day, edge_id
+  on conflict (account_id, zone_id, day, edge_id) do update set conversations = excluded.conversations
+  returning 1
+),
+flow_gone as (
+  delete from flow_edges e using flow_summed s
+  where e.account_id = $1 and e.zone_id = s.zone_id and e.day = s.day and e.edge_id = s.edge_id and s.conversations = 0
+)`;
+
+/**
+ * Counts the ways of all stored conversations for one zone anew. The caller holds the fold lock, so that no rebuild
+ * counts meanwhile. Reads every conversation of the account once.
+ */
+export async function buildFlowEdges(
+  trx: Kysely<Database>,
+  accountId: string,
+  zoneId: number,
+): Promise<void> {
+  const parameters = [accountId, zoneId];
+  await trx.executeQuery(
+    CompiledQuery.raw("delete from flow_edges where account_id = $1 and zone_id = $2", parameters),
+  );
+  await trx.executeQuery(CompiledQuery.raw(buildSql, parameters));
+}
+
+const buildSql = `
+with ${flowSteps("(select 1 as sign, started_at, steps from conversations where account_id = $1) held")},
+dated as materialized (
+  select bucket, ${dayOf("bucket", "(select time_zone from account_zones where account_id = $1 and zone_id = $2)")} as day
+  from (select distinct bucket from stepped) met
+)
+insert into flow_edges (account_id, zone_id, day, edge_id, position, from_step, to_step, conversations)
+select $1, $2, day, ${EDGE_ID}, position, from_step, to_step, count(*)
+from stepped join dated using (bucket)
+group by day, position, from_step, to_step`;

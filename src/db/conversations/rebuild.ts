@@ -1,0 +1,115 @@
+import { CompiledQuery, type Kysely, sql } from "kysely";
+import type { OpenHoursArrays } from "../../analytics/business-hours.js";
+import type { Db } from "../client.js";
+import { lockWatermark, noteUnsettled, preferIndexes } from "../fold/fold-account.js";
+import type { Database } from "../schema.js";
+import { attributionSql } from "./attribution-statement.js";
+import { rebuildSql } from "./conversation-statement.js";
+
+/** What an account's conversations depend on. */
+export interface ConversationRules {
+  gapMs: number;
+  replyWindowMs: number;
+  slaMs: number;
+  /** The open hours between two instants in ms; undefined where none are set. */
+  openHours: ((fromMs: number, toMs: number) => OpenHoursArrays) | undefined;
+}
+
+export interface RebuiltBatch {
+  stretches: number;
+  /** Messages read. */
+  messages: number;
+  /** Conversations that are new or have changed. */
+  conversations: number;
+}
+
+interface Stretch {
+  chat_key: string;
+  chat_id: string;
+  channel_id: string | null;
+  from_at: Date;
+  to_at: Date;
+}
+
+/**
+ * Takes at most `limit` marks of an account and reads their chats anew, in one transaction under the account's fold
+ * lock. Harmless to repeat: what has not changed is not written. Killed midway, the marks are still there.
+ */
+export async function rebuildConversations(
+  db: Db,
+  accountId: string,
+  rules: ConversationRules,
+  { limit }: { limit: number },
+): Promise<RebuiltBatch> {
+  return db.transaction().execute(async (trx) => {
+    await lockWatermark(trx, accountId);
+    const stretches = await takeMarks(trx, accountId, rules.gapMs, limit);
+    if (stretches.length === 0) return { stretches: 0, messages: 0, conversations: 0 };
+    await preferIndexes(trx);
+    const [from, to] = [stretches.map((one) => one.from_at), stretches.map((one) => one.to_at)];
+    const [chats, channels] = [stretches.map((one) => one.chat_id), stretches.map((one) => one.channel_id)];
+    const hours = rules.openHours?.(
+      Math.min(...from.map((one) => one.getTime())),
+      Math.max(...to.map((one) => one.getTime())) + 1,
+    );
+    const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
+      CompiledQuery.raw(rebuildSql, [
+        accountId,
+        stretches.map((one) => one.chat_key),
+        from,
+        to,
+        rules.gapMs,
+        rules.replyWindowMs,
+        rules.slaMs,
+        hours?.starts ?? null,
+        hours?.lengthsMs ?? null,
+        hours?.cumulativeMs ?? null,
+        chats,
+        channels,
+      ]),
+    );
+    const attributed = await trx.executeQuery<{ deltas: number }>(
+      CompiledQuery.raw(attributionSql, [accountId, from, to, chats, channels, rules.replyWindowMs]),
+    );
+    await trx
+      .updateTable("fold_watermarks")
+      .set((eb) => ({ version: eb("version", "+", 1) }))
+      .where("account_id", "=", accountId)
+      .execute();
+    const { messages, conversations, deltas } = rebuilt.rows[0]!;
+    await noteUnsettled(trx, accountId, deltas + attributed.rows[0]!.deltas);
+    return { stretches: stretches.length, messages, conversations };
+  });
+}
+
+/** Removes the oldest marks and widens them to the conversations that they touch: those are read whole. */
+async function takeMarks(
+  trx: Kysely<Database>,
+  accountId: string,
+  gapMs: number,
+  limit: number,
+): Promise<Stretch[]> {
+  const { rows } = await sql<Stretch>`
+    with taken as (
+      delete from conversation_marks m
+      using (
+        select chat_key, month from conversation_marks
+        where account_id = ${accountId} order by marked_at, chat_key, month limit ${limit}
+      ) first
+      where m.account_id = ${accountId} and m.chat_key = first.chat_key and m.month = first.month
+      returning m.chat_key, m.chat_id, m.channel_id, m.from_at, m.to_at,
+                m.month::timestamp at time zone 'UTC' as month_from,
+                (m.month + interval '1 month') at time zone 'UTC' as month_to
+    )
+    select t.chat_key, t.chat_id, t.channel_id,
+           least(t.from_at, touched.started_at) as from_at, greatest(t.to_at, touched.ended_at) as to_at
+    from taken t cross join lateral (
+      select min(c.started_at) as started_at, max(c.ended_at) as ended_at
+      from conversations c
+      where c.account_id = ${accountId} and c.chat_key = t.chat_key
+        and c.started_at >= t.month_from and c.started_at < t.month_to
+        and c.started_at <= t.to_at + ${gapMs}::float8 * interval '1 millisecond'
+        and c.ended_at >= t.from_at - ${gapMs}::float8 * interval '1 millisecond'
+    ) touched`.execute(trx);
+  return rows;
+}

@@ -1,0 +1,117 @@
+import { CompiledQuery, sql } from "kysely";
+import type { Db } from "../client.js";
+import { freezePresenceSql } from "../contacts/apply-presence.js";
+import { PRESENCE_DELTAS, presenceDeltasSql } from "../contacts/presence-deltas.js";
+import { foldBatch, lockWatermark, type Position, preferIndexes } from "../fold/fold-account.js";
+import { applyGrainSql, keptQuartersSql } from "../rollups/apply.js";
+import { DAY_DELTAS, dayDeltasSql, QUARTER_DELTAS } from "../rollups/deltas.js";
+import { dayGrain, quarterGrain } from "../rollups/family.js";
+import { rolledUp } from "../rollups/rolled-up.js";
+import { hasUnbuiltZone } from "./floors.js";
+
+const FOLD_ROWS = 5_000;
+
+/** What has come for a message must be in it before it goes. */
+export async function foldToTheEnd(session: Db, accountId: string, signal: AbortSignal): Promise<void> {
+  for (let after: Position | undefined; ; ) {
+    signal.throwIfAborted();
+    const batch = await foldBatch(session, accountId, { after, limit: FOLD_ROWS });
+    if (batch.caughtUp) return;
+    after = batch.position;
+  }
+}
+
+/** What is frozen with the rows of a source, and how those are picked and removed. */
+interface Retired {
+  table: string;
+  /** Columns that name a row after the account. */
+  keys: readonly string[];
+  isOld: string;
+  order: string;
+  /** Common table expressions beside, over `chunk`. */
+  beside: readonly string[];
+}
+
+const isOldMessage = "anchor_at < $2::timestamptz";
+const messages: Omit<Retired, "isOld" | "order"> = {
+  table: "messages",
+  keys: ["message_id"],
+  beside: [
+    presenceDeltasSql("states"),
+    freezePresenceSql(PRESENCE_DELTAS),
+    `recipients_gone as (
+  delete from message_recipients gone using chunk
+  where gone.account_id = $1 and gone.message_id = chunk.message_id
+)`,
+    `remembered as (
+  insert into retired_messages (account_id, id) select distinct $1, md5(message_id)::uuid from chunk
+  on conflict (account_id, id) do update set retired_at = excluded.retired_at
+)`,
+  ],
+};
+
+const retired: readonly Retired[] = [
+  { ...messages, isOld: isOldMessage, order: "anchor_at, message_id" },
+  // Only replies, reactions or deletions spoke of these; they count nowhere.
+  { ...messages, isOld: "anchor_at is null and updated_at < $2::timestamptz", order: "message_id" },
+  {
+    table: "preference_changes",
+    keys: ["contact_id", "occurred_at", "is_opt_out"],
+    isOld: "occurred_at < $2::timestamptz",
+    order: "occurred_at",
+    beside: [],
+  },
+];
+
+/**
+ * Freezes what the next messages before the account's floor contribute, and removes them with their recipients, in one
+ * transaction: rollups stay the sum of what is frozen and what lives. Digests of their ids stay for a while, so that a
+ * late status makes no new message of them. Nothing happens while a zone is being built.
+ */
+export async function retireMessages(session: Db, accountId: string, limit: number): Promise<number> {
+  return session.transaction().execute(async (trx) => {
+    await lockWatermark(trx, accountId);
+    await preferIndexes(trx);
+    const { rows } = await sql<{ floor: Date | null; is_waiting: boolean }>`
+      select messages_from as floor, ${hasUnbuiltZone(accountId)} as is_waiting
+      from accounts where account_id = ${accountId}`.execute(trx);
+    const { floor, is_waiting: isWaiting } = rows[0] ?? { floor: null, is_waiting: true };
+    if (isWaiting || !floor) return 0;
+    for (const statement of chunkStatements) {
+      const removed = await trx.executeQuery<{ rows: number }>(
+        CompiledQuery.raw(statement, [accountId, floor, limit]),
+      );
+      if (removed.rows[0]!.rows > 0) return removed.rows[0]!.rows;
+    }
+    return 0;
+  });
+}
+
+const chunkStatements = retired.map(chunkSql);
+
+function chunkSql({ table, keys, isOld, order, beside }: Retired): string {
+  const frozenHere = rolledUp.flatMap(({ family, frozen, sources }) => {
+    const source = sources.find((one) => one.table === table);
+    return source && frozen ? [{ family, frozen, source }] : [];
+  });
+  const [only, ...others] = frozenHere;
+  if (!only || others.length > 0) throw new Error(`${table} contributes to one frozen family`);
+  const { family, frozen, source } = only;
+  const columns = [...new Set([...keys, ...source.columns])].join(", ");
+  return `
+with chunk as materialized (
+  select ${columns} from ${table} where account_id = $1 and ${isOld} order by ${order} limit $3
+),
+${[
+  source.deltas("chunk"),
+  dayDeltasSql(family, QUARTER_DELTAS, "sets"),
+  applyGrainSql(family, { ...quarterGrain(family), table: frozen.quarters }, keptQuartersSql),
+  applyGrainSql(family, { ...dayGrain(family), table: frozen.days }, DAY_DELTAS),
+  `removed as (
+  delete from ${table} gone using chunk
+  where gone.account_id = $1 and ${keys.map((key) => `gone.${key} = chunk.${key}`).join(" and ")}
+)`,
+  ...beside,
+].join(",\n")}
+select count(*)::integer as rows from chunk`;
+}

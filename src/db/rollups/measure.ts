@@ -1,0 +1,138 @@
+import { CompiledQuery, type Transaction } from "kysely";
+import type { Db } from "../client.js";
+import type { Database } from "../schema.js";
+import { keptSetsSql } from "./apply.js";
+import { DAY_DELTAS, dayDeltasSql, QUARTER_DELTAS } from "./deltas.js";
+import type { DriftScope } from "./drift.js";
+import { driftGrains, driftTable, metTable, sumTable } from "./drift-tables.js";
+import {
+  allDimensions,
+  dayGrain,
+  deltaGrain,
+  type Grain,
+  quarterGrain,
+  type RollupFamily,
+} from "./family.js";
+import type { RolledUp, RollupSource } from "./rolled-up.js";
+import { grainColumns, negatedColumns, summedSql } from "./summed.js";
+
+/** Rows read by one statement: a fraction of a second. */
+const CHUNK_ROWS = 5_000;
+
+type Trx = Transaction<Database>;
+
+/**
+ * Conditions on the rows of each grain. Parameters: `$1` account, `$2` and `$3` the range of buckets. Whole days are
+ * compared, those at its edges too.
+ */
+function within({ zoneId }: DriftScope): { quarters: string; days: string } {
+  const zones = `from account_zones where account_id = $1 and retired_at is null
+        and ${zoneId === undefined ? "built_at is not null" : `zone_id = ${Number(zoneId)}`}`;
+  return {
+    quarters:
+      zoneId === undefined
+        ? `bucket >= $2::timestamptz and bucket < $3::timestamptz
+      and bucket >= coalesce((select quarters_from from accounts where account_id = $1), '-infinity')`
+        : "$2::timestamptz > $3::timestamptz",
+    days: `zone_id in (select zone_id ${zones})
+      and day >= (select min(($2::timestamptz at time zone time_zone)::date) ${zones})
+      and day <= (select max((($3::timestamptz - interval '1 microsecond') at time zone time_zone)::date) ${zones})`,
+  };
+}
+
+const bounds = ({ from, to }: DriftScope) => [from ?? "-infinity", to ?? "infinity"];
+
+export async function countSource(
+  trx: Trx,
+  accountId: string,
+  { table }: Pick<RollupSource, "table">,
+): Promise<number> {
+  const text = `select count(*) as rows from ${table} where account_id = $1`;
+  const { rows } = await trx.executeQuery<{ rows: number }>(CompiledQuery.raw(text, [accountId]));
+  return rows[0]!.rows;
+}
+
+/** Adds up what the next rows of a source contribute. Rows of one key stay together. */
+export async function addSource(
+  trx: Trx,
+  accountId: string,
+  family: RollupFamily,
+  source: RollupSource,
+  scope: DriftScope,
+  after: string | undefined,
+): Promise<{ rows: number; last: string }> {
+  const { quarters, days } = within(scope);
+  const add = (grain: Grain, deltas: string, condition: string) => {
+    const columns = grainColumns(family, grain).join(", ");
+    return `${grain.table}_added as (
+  insert into ${sumTable(grain)} (${columns}) select ${columns} from ${deltas} where ${condition}
+)`;
+  };
+  const sets = `grouping, dimensions_id, ${family.dimensions.join(", ")}`;
+  const text = `
+with chunk as materialized (
+  select ${source.key} as chunk_key, ${source.columns.join(", ")}
+  from ${source.table}
+  where account_id = $1 and ${source.key} ${after === undefined ? ">=" : ">"} $4
+  order by ${source.key} fetch first ${CHUNK_ROWS} rows with ties
+),
+${source.deltas("chunk")},${dayDeltasSql(family, QUARTER_DELTAS, "sets")},
+${add(quarterGrain(family), QUARTER_DELTAS, quarters)},
+${add(dayGrain(family), DAY_DELTAS, days)},
+met as (insert into ${metTable(family)} (${sets}) ${keptSetsSql(family)})
+select count(*) as rows, max(chunk_key::text) as last from chunk`;
+  const parameters = [accountId, ...bounds(scope), after ?? source.first];
+  return (await trx.executeQuery<{ rows: number; last: string }>(CompiledQuery.raw(text, parameters)))
+    .rows[0]!;
+}
+
+/** Adds what removed rows contributed, and takes off what the rollups say and what waits to be added to them. */
+export async function addHeldRows(
+  trx: Trx,
+  accountId: string,
+  { family, frozen }: RolledUp,
+  scope: DriftScope,
+): Promise<void> {
+  const conditions = within(scope);
+  for (const { grain, frozenTable, condition } of [
+    { grain: quarterGrain(family), frozenTable: frozen?.quarters, condition: conditions.quarters },
+    { grain: dayGrain(family), frozenTable: frozen?.days, condition: conditions.days },
+  ]) {
+    const columns = grainColumns(family, grain).join(", ");
+    const rows = (shown: string, table: string) =>
+      `select ${shown} from ${table} where account_id = $1 and ${condition}`;
+    const text = `
+insert into ${sumTable(grain)} (${columns})
+${[
+  rows(negatedColumns(family, grain).join(", "), grain.table),
+  ...(frozenTable ? [rows(columns, frozenTable)] : []),
+].join("\nunion all\n")}`;
+    await trx.executeQuery(CompiledQuery.raw(text, [accountId, ...bounds(scope)]));
+  }
+  const waiting = deltaGrain(family);
+  const text = `
+with waiting as materialized (select * from ${waiting.table} where account_id = $1),
+met as materialized (
+  select * from ${family.sets} where account_id = $1 and grouping = ${allDimensions(family).mask}
+    and dimensions_id in (select dimensions_id from waiting)
+),${dayDeltasSql(family, "waiting", "met")},
+quarters_added as (
+  insert into ${sumTable(quarterGrain(family))} (${grainColumns(family, waiting).join(", ")})
+  select ${negatedColumns(family, waiting).join(", ")} from waiting where ${conditions.quarters}
+)
+insert into ${sumTable(dayGrain(family))} (${grainColumns(family, dayGrain(family)).join(", ")})
+select ${negatedColumns(family, dayGrain(family)).join(", ")} from ${DAY_DELTAS} where ${conditions.days}`;
+  await trx.executeQuery(CompiledQuery.raw(text, [accountId, ...bounds(scope)]));
+}
+
+/** Writes down what is left when everything is added up. Returns how many rows differ. */
+export async function keepDifferences(session: Db): Promise<number> {
+  let different = 0;
+  for (const { family, grain } of driftGrains) {
+    const text = `
+insert into ${driftTable(grain)} (${grainColumns(family, grain).join(", ")})
+${summedSql(family, grain, sumTable(grain))}`;
+    different += Number((await session.executeQuery(CompiledQuery.raw(text, []))).numAffectedRows ?? 0);
+  }
+  return different;
+}

@@ -1,0 +1,35 @@
+import { z } from "zod";
+import { accountsToSettle } from "../db/rollups/settle.js";
+import { defineJob } from "./define-job.js";
+import { accountKey } from "./find-lag.js";
+import { settleRollupsJob } from "./settle-rollups.js";
+
+/** Accounts woken per tick, those that have waited longest; the rest is found by the next one. */
+const ACCOUNTS_PER_TICK = 500;
+/** Readers add what waits, so it may; the longer, the fewer rows are written in the end. */
+const WAITED_MS = 60_000;
+
+/**
+ * Wakes the settling of every account whose differences have waited for a minute. A job that the queue has lost keeps
+ * its dedupe key, so each minute has a name of its own. One too many finds nothing to do. Idempotent. Cost: one index
+ * range over the accounts that wait.
+ */
+export const findUnsettled = defineJob({
+  kind: "rollups.find-unsettled",
+  queue: "maintenance",
+  payload: z.strictObject({}),
+  attempts: 1,
+  timeoutMs: 30_000,
+  schedule: { cron: "*/15 * * * * *", payload: {} },
+  async run(_payload, { db, enqueue, now }) {
+    const accounts = await accountsToSettle(db, { waitedMs: WAITED_MS, limit: ACCOUNTS_PER_TICK });
+    const slot = Math.floor(now().getTime() / WAITED_MS);
+    for (const accountId of accounts)
+      await enqueue(
+        settleRollupsJob,
+        { accountId },
+        { dedupe: false, id: `settle-${accountKey(accountId)}-${slot}` },
+      );
+    return { waiting: accounts.length };
+  },
+});

@@ -1,0 +1,77 @@
+import { CompiledQuery } from "kysely";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { attributionSql } from "../../src/db/conversations/attribution-statement.js";
+import { rebuildSql } from "../../src/db/conversations/conversation-statement.js";
+import { preferIndexes } from "../../src/db/fold/fold-account.js";
+import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import { openTestDb, type TestDb } from "../support/postgres.js";
+
+const MESSAGES = 100_000;
+const CHATS = 500;
+
+let test: TestDb;
+beforeAll(async () => {
+  test = await openTestDb();
+  await ensureAccounts(test.db, ["large", "other"]);
+  await test.pool.query(
+    `insert into messages (account_id, message_id, direction, chat_id, channel_id, anchor_at, received_at, updated_at)
+     select account, 'm' || n, 'inbound', 'chat' || n % ${CHATS}, 'c1', at, at, at
+     from unnest('{large,other}'::text[]) account, generate_series(1, ${MESSAGES}) n,
+          lateral (select '2025-01-01T00:00:00Z'::timestamptz + n * interval '25 seconds' as at) times`,
+  );
+  await test.pool.query("analyze messages");
+}, 120_000);
+afterAll(() => test.close());
+
+interface Node {
+  "Node Type": string;
+  "Relation Name"?: string;
+  "Index Name"?: string;
+  "Actual Rows": number;
+  "Actual Loops": number;
+  Plans?: Node[];
+}
+
+const nodes = (node: Node): Node[] => [node, ...(node.Plans ?? []).flatMap(nodes)];
+
+/** What the statement does to the messages, and how many of them it touches. */
+async function readsOfMessages(text: string, parameters: unknown[]) {
+  return test.db.transaction().execute(async (trx) => {
+    await preferIndexes(trx);
+    const { rows } = await trx.executeQuery<{ "QUERY PLAN": [{ Plan: Node }] }>(
+      CompiledQuery.raw(`explain (analyze, format json) ${text}`, parameters),
+    );
+    return nodes(rows[0]!["QUERY PLAN"][0].Plan)
+      .filter((node) => node["Relation Name"]?.startsWith("messages") && node["Node Type"].includes("Scan"))
+      .map((node) => ({
+        type: node["Node Type"],
+        index: node["Index Name"],
+        rows: node["Actual Rows"] * node["Actual Loops"],
+      }));
+  });
+}
+
+const chats = Array.from({ length: 20 }, (_, index) => `chat${index}`);
+const from = chats.map(() => new Date("2025-01-10T00:00:00Z"));
+const to = chats.map(() => new Date("2025-01-11T00:00:00Z"));
+const channels = chats.map(() => "c1");
+const DAY_MS = 86_400_000;
+/** A day of twenty of them. */
+const IN_STRETCHES = (DAY_MS / 25_000 / CHATS) * chats.length;
+
+describe("the plans of a rebuild", () => {
+  it("read the messages of the stretches by the index of chats, and no others", async () => {
+    const keys = chats.map((_, index) => `00000000-0000-4000-8000-${String(index).padStart(12, "0")}`);
+    const parameters = ["large", keys, from, to, DAY_MS, DAY_MS, 1, null, null, null, chats, channels];
+    const reads = await readsOfMessages(rebuildSql, parameters);
+    expect(reads).toHaveLength(1);
+    expect(reads[0]).toMatchObject({ type: "Index Scan", index: expect.stringContaining("coalesce") });
+    expect(reads[0]!.rows).toBeLessThan(IN_STRETCHES * 1.2);
+  });
+
+  it("look for answers a window around the stretches, and touch only messages that change", async () => {
+    const reads = await readsOfMessages(attributionSql, ["large", from, to, chats, channels, DAY_MS]);
+    expect(reads.every(({ type }) => /^Index (Only )?Scan$/.test(type))).toBe(true);
+    expect(reads.reduce((sum, read) => sum + read.rows, 0)).toBeLessThan(IN_STRETCHES * 3.6);
+  });
+});

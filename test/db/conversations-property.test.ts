@@ -1,0 +1,380 @@
+import fc from "fast-check";
+import { sql } from "kysely";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { StoredSettings } from "../../src/analytics/account-settings.js";
+import { defaultSettings } from "../../src/analytics/account-settings.js";
+import { findMetric, metrics } from "../../src/analytics/catalog.js";
+import { planMetrics } from "../../src/analytics/metrics-plan.js";
+import { markAllConversations } from "../../src/db/conversations/marks.js";
+import { rebuildConversations } from "../../src/db/conversations/rebuild.js";
+import { foldBatch } from "../../src/db/fold/fold-account.js";
+import {
+  createAccount,
+  findAccount,
+  findConfiguredAccount,
+  queriedAccount,
+  updateAccount,
+} from "../../src/db/queries/accounts.js";
+import { readMetrics } from "../../src/db/queries/read-metrics.js";
+import { measureDrift } from "../../src/db/rollups/drift.js";
+import { rulesOf } from "../../src/jobs/rebuild-conversations.js";
+import type { EventJson } from "../../src/sources/canonical-event.js";
+import { conversationDays, conversationHistories } from "../support/conversation-histories.js";
+import { shuffleSplitDuplicate } from "../support/event-histories.js";
+import { expectRows, oracleQuery, query } from "../support/metrics-cells.js";
+import { tabulate } from "../support/oracle.js";
+import {
+  type OracleConversationQuery,
+  oracleConversationMetrics,
+} from "../support/oracle-conversation-metrics.js";
+import {
+  type OracleConversation,
+  type OracleRules,
+  oracleAnswers,
+  oracleConversations,
+  oracleFlow,
+  oracleReplies,
+} from "../support/oracle-conversations.js";
+import { openTestDb, type TestDb } from "../support/postgres.js";
+import { storeEvents } from "../support/stored-events.js";
+
+const CASES = Number(process.env.CONVERSATION_CASES ?? 60);
+const NEVER = new AbortController().signal;
+const ZONE = "Europe/Berlin";
+
+let test: TestDb;
+beforeAll(async () => {
+  test = await openTestDb();
+});
+afterAll(() => test.close());
+
+const calendar = {
+  time_zone: ZONE,
+  weekly: {
+    monday: [
+      ["09:00", "12:30"],
+      ["13:30", "17:30"],
+    ],
+    tuesday: [["00:00", "24:00"]],
+    sunday: [["01:00", "04:00"]],
+    saturday: [["22:00", "24:00"]],
+  } as Record<string, [string, string][]>,
+  holidays: ["2025-04-02"],
+  open: [{ date: "2025-04-03", slots: [["08:00", "08:01"]] as [string, string][] }],
+};
+
+const settings = fc
+  .record({
+    session_gap_hours: fc.constantFrom(1, 3, 24),
+    reply_window_hours: fc.constantFrom(1, 5, 48),
+    sla_seconds: fc.constantFrom(60, 3_600, 14_400),
+    hasCalendar: fc.boolean(),
+  })
+  .map(({ hasCalendar, ...rest }) => ({ ...rest, ...(hasCalendar ? { calendar } : {}) }));
+type Settings = Parameters<Parameters<typeof settings.map>[0]>[0];
+
+const stored = (chosen: Settings) => chosen as StoredSettings;
+const rules = (chosen: Settings): OracleRules => ({
+  gapMs: chosen.session_gap_hours * 3_600_000,
+  replyWindowMs: chosen.reply_window_hours * 3_600_000,
+  slaMs: chosen.sla_seconds * 1_000,
+  calendar: chosen.calendar,
+});
+
+const cases = conversationHistories("a").chain((history) =>
+  fc.record({
+    history: fc.constant(history),
+    batches: shuffleSplitDuplicate(history).map((batches) => joined(6, batches)),
+    // What follows each batch: nothing, a fold, a fold of a few events, a fold and some rebuilding.
+    next: fc.array(fc.constantFrom("wait", "fold", "some", "rebuild", "rebuild"), {
+      minLength: 6,
+      maxLength: 6,
+    }),
+    limit: fc.constantFrom(1, 2, 500),
+    before: settings,
+    after: fc.option(settings, { freq: 2 }),
+    changeAfter: fc.nat(5),
+    asked: fc.array(
+      fc.record({
+        basis: fc.constantFrom("cohort", "event"),
+        responders: fc.constantFrom("any", "human"),
+        clock: fc.constantFrom("first", "last"),
+        hours: fc.constantFrom("elapsed", "business"),
+        interval: fc.constantFrom("hour", "day", "month", "all"),
+        timeZone: fc.constantFrom(ZONE, "America/New_York"),
+        groupBy: fc.subarray(["channel_id", "started_by", "agent_id"] as const),
+      }),
+      { minLength: 4, maxLength: 4 },
+    ),
+  }),
+);
+
+/** Neighbours joined until there are few enough. */
+function joined(count: number, batches: EventJson[][]): EventJson[][] {
+  const made: EventJson[][] = Array.from({ length: Math.min(count, batches.length) }, () => []);
+  for (const [index, batch] of batches.entries()) made[index % made.length]!.push(...batch);
+  return made;
+}
+
+async function fold(accountId: string, limit: number, rounds = Number.POSITIVE_INFINITY): Promise<void> {
+  let after: Awaited<ReturnType<typeof foldBatch>>["position"];
+  for (let round = 0; round < rounds; round++) {
+    const batch = await foldBatch(test.db, accountId, { after, limit });
+    if (batch.caughtUp) return;
+    after = batch.position;
+  }
+}
+
+async function rebuild(accountId: string, limit: number, rounds = Number.POSITIVE_INFINITY): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    const account = (await findConfiguredAccount(test.db, accountId))!;
+    if (account.conversations_version !== account.settings_version)
+      await markAllConversations(test.db, accountId, account.settings_version, NEVER);
+    const { stretches } = await rebuildConversations(test.db, accountId, rulesOf(account), { limit });
+    if (stretches < limit) return;
+  }
+}
+
+const tables = [
+  "conversations",
+  "conversation_turns",
+  "flow_edges",
+  "conversation_rollups",
+  "daily_conversation_rollups",
+];
+async function digest(accountId: string): Promise<string> {
+  const parts = [...tables, "rollups", "daily_rollups"].map(
+    (table) => `select '${table}' || r::text as r from ${table} r where account_id = $1`,
+  );
+  const answers =
+    "select 'answered' || message_id || coalesce(answered_at::text, '-') from messages where account_id = $1";
+  const { rows } = await test.pool.query<{ r: string }>([...parts, answers].join(" union all "), [accountId]);
+  return rows
+    .map(({ r }) => r)
+    .sort()
+    .join("\n");
+}
+
+const ms = (time: Date | null) => time?.getTime() ?? null;
+const number = (value: string | null) => (value === null ? null : Number(value));
+const byText = <T>(rows: T[]): T[] =>
+  rows.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+
+async function storedConversations(accountId: string) {
+  const { rows } = await test.pool.query("select * from conversations where account_id = $1", [accountId]);
+  return byText(
+    rows.map((row) => ({
+      chat: row.chat_id,
+      channel_id: row.channel_id,
+      started_at: ms(row.started_at),
+      ended_at: ms(row.ended_at),
+      started_by: row.started_by,
+      inbound: row.inbound,
+      outbound: row.outbound,
+      chat_kind: row.chat_kind,
+      contact_id: row.contact_id,
+      steps: row.steps,
+      outcome: { any: row.any_outcome, human: row.human_outcome },
+      waiting: {
+        any: { elapsed: number(row.any_waiting_elapsed_ms), business: number(row.any_waiting_business_ms) },
+        human: {
+          elapsed: number(row.human_waiting_elapsed_ms),
+          business: number(row.human_waiting_business_ms),
+        },
+      },
+    })),
+  );
+}
+const expectedConversations = (conversations: OracleConversation[]) =>
+  byText(
+    conversations.map(
+      ({
+        chat,
+        channel_id,
+        started_at,
+        ended_at,
+        started_by,
+        inbound,
+        outbound,
+        chat_kind,
+        contact_id,
+        steps,
+        outcome,
+        waiting,
+      }) => ({
+        chat,
+        channel_id,
+        started_at,
+        ended_at,
+        started_by,
+        inbound,
+        outbound,
+        chat_kind,
+        contact_id,
+        steps,
+        outcome,
+        waiting,
+      }),
+    ),
+  );
+
+async function storedTurns(accountId: string) {
+  const { rows } = await test.pool.query(
+    `select t.*, c.chat_id from conversation_turns t
+     join conversations c on c.account_id = t.account_id and c.chat_key = t.chat_key and c.started_at = t.conversation_started_at
+     where t.account_id = $1`,
+    [accountId],
+  );
+  return byText(
+    rows.flatMap((row) =>
+      (["any", "human"] as const)
+        .filter((_, index) => (row.lens & (index + 1)) !== 0)
+        .map((lens) => ({
+          chat: row.chat_id,
+          channel_id: row.channel_id,
+          started_by: row.started_by,
+          conversation: ms(row.conversation_started_at),
+          lens,
+          slot: row.slot,
+          started_at: ms(row.started_at),
+          last_at: ms(row.last_at),
+          answered_at: ms(row.answered_at),
+          agent_id: row.agent_id,
+          is_first: row.is_first,
+          is_in_window: row.is_in_window,
+          is_in_sla_elapsed: row.is_in_sla_elapsed,
+          is_in_sla_business: row.is_in_sla_business,
+          first_business_ms: number(row.first_business_ms),
+          last_business_ms: number(row.last_business_ms),
+        })),
+    ),
+  );
+}
+const expectedTurns = (conversations: OracleConversation[]) =>
+  byText(
+    conversations.flatMap(({ chat, channel_id, started_by, started_at, turns }) =>
+      turns.map(({ lens, slot, is_first, ...turn }) => ({
+        chat,
+        channel_id,
+        started_by,
+        conversation: started_at,
+        lens,
+        slot,
+        started_at: turn.started_at,
+        last_at: turn.last_at,
+        answered_at: turn.answered_at,
+        agent_id: turn.agent_id,
+        is_first,
+        is_in_window: turn.is_in_window,
+        is_in_sla_elapsed: turn.is_in_sla_elapsed,
+        is_in_sla_business: turn.is_in_sla_business,
+        first_business_ms: turn.first_business_ms,
+        last_business_ms: turn.last_business_ms,
+      })),
+    ),
+  );
+
+async function storedFlow(accountId: string) {
+  const { rows } = await sql`
+    select day::text as day, position, from_step, to_step, conversations
+    from flow_edges where account_id = ${accountId}`.execute(test.db);
+  return byText(rows);
+}
+
+async function storedAnswers(accountId: string) {
+  const { rows } = await test.pool.query(
+    "select message_id, answered_at from messages where account_id = $1 and answered_at is not null",
+    [accountId],
+  );
+  return byText(rows.map((row) => [row.message_id, ms(row.answered_at)]));
+}
+
+const ids = metrics.filter(({ rollup }) => rollup === "conversations").map(({ id }) => id);
+const range = { from: new Date(conversationDays.from), to: new Date(conversationDays.to) };
+
+let made = 0;
+
+it("any order, lateness, rebuild and settings in between give the oracle's conversations and numbers", {
+  timeout: 600_000,
+}, async () => {
+  await fc.assert(
+    fc.asyncProperty(cases, async ({ history, batches, next, limit, before, after, changeAfter, asked }) => {
+      const accountId = `property-${++made}`;
+      await createAccount(test.db, { accountId, name: null, timeZone: ZONE, settings: stored(before) });
+      for (const [index, batch] of batches.entries()) {
+        await storeEvents(test.db, accountId, batch);
+        if (next[index] !== "wait")
+          await fold(accountId, next[index] === "some" ? 3 : 1_000, next[index] === "some" ? 1 : 10);
+        if (after && changeAfter === index)
+          await updateAccount(
+            test.db,
+            accountId,
+            { settings: { calendar: null, ...stored(after) } },
+            defaultSettings,
+          );
+        if (next[index] === "rebuild") await rebuild(accountId, limit, 2);
+      }
+      await fold(accountId, 1_000);
+      await rebuild(accountId, limit);
+      const chosen = after && changeAfter < batches.length ? after : before;
+
+      const expected = oracleConversations(history, rules(chosen));
+      expect(await storedConversations(accountId)).toEqual(expectedConversations(expected));
+      expect(await storedTurns(accountId)).toEqual(expectedTurns(expected));
+      expect(await storedFlow(accountId)).toEqual(byText(oracleFlow(expected, ZONE)));
+      const { replyWindowMs } = rules(chosen);
+      expect(await storedAnswers(accountId)).toEqual(
+        byText([...oracleAnswers(history, replyWindowMs)].filter(([, at]) => at !== null)),
+      );
+
+      const account = queriedAccount((await findAccount(test.db, accountId))!);
+      for (const one of asked) {
+        const wanted = query(accountId, {
+          ...one,
+          ...range,
+          kept: account.kept,
+          hours: account.isAlwaysOpen ? "elapsed" : one.hours,
+          metrics: ids.filter((id) => one.groupBy.every((name) => findMetric(id)!.dimensions.includes(name))),
+        } as Partial<Parameters<typeof query>[1]>);
+        const found = await readMetrics(test.db, planMetrics(wanted));
+        const numbers = oracleConversationMetrics(expected, {
+          ...oracleQuery(wanted),
+          ...one,
+          group_by: [...one.groupBy],
+        } as OracleConversationQuery);
+        expectRows(found.rows, numbers.rows);
+        expectRows(found.totals, numbers.totals);
+
+        const replied = query(accountId, {
+          ...range,
+          basis: wanted.basis,
+          interval: wanted.interval,
+          timeZone: wanted.timeZone,
+          kept: account.kept,
+          metrics: ["messages_replied"],
+        });
+        const replies = oracleReplies(history, replyWindowMs).map(({ anchor, repliedAt }) => ({
+          at: wanted.basis === "cohort" ? anchor : repliedAt,
+          dimensions: [],
+        }));
+        const counted = tabulate(replies, oracleQuery(replied), (_, own) => own.length);
+        expect((await readMetrics(test.db, planMetrics(replied))).rows).toEqual(counted.rows);
+      }
+
+      expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 });
+
+      const once = await digest(accountId);
+      await test.db
+        .updateTable("fold_watermarks")
+        .set({ xid: "0", seq: 0 })
+        .where("account_id", "=", accountId)
+        .execute();
+      await fold(accountId, 7);
+      await rebuild(accountId, limit);
+      await markAllConversations(test.db, accountId, 1, NEVER);
+      await rebuild(accountId, limit);
+      expect(await digest(accountId)).toBe(once);
+    }),
+    { numRuns: CASES, endOnFailure: false },
+  );
+});

@@ -1,0 +1,75 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { planHeatmap } from "../../src/analytics/heatmap-plan.js";
+import { foldBatch } from "../../src/db/fold/fold-account.js";
+import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import { metricsStatement } from "../../src/db/queries/metrics-statement.js";
+import { readHeatmap } from "../../src/db/queries/read-heatmap.js";
+
+import { messageRollups } from "../../src/db/rollups/messages.js";
+import { eventHistories } from "../support/event-histories.js";
+import { expectRows, oracleQuery, queries, query } from "../support/metrics-cells.js";
+import { oracleHeatmap } from "../support/oracle.js";
+import { openTestDb, type TestDb } from "../support/postgres.js";
+import { storeEvents } from "../support/stored-events.js";
+
+let test: TestDb;
+beforeAll(async () => {
+  test = await openTestDb();
+});
+afterAll(() => test.close());
+
+let made = 0;
+
+describe("readHeatmap", () => {
+  it("agrees with the oracle in every cell", { timeout: 240_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        eventHistories("a"),
+        fc.array(queries, { minLength: 3, maxLength: 3 }),
+        async (history, asked) => {
+          const accountId = `account-${++made}`;
+          await ensureAccounts(test.db, [accountId]);
+          await storeEvents(test.db, accountId, history);
+          await foldBatch(test.db, accountId, { limit: 100_000 });
+          for (const more of asked) {
+            const wanted = query(accountId, more);
+            const metric = wanted.metrics[0]!;
+            const plan = planHeatmap({ ...wanted, metrics: [metric] });
+            const found = await readHeatmap(test.db, plan);
+            const expected = oracleHeatmap(history, { ...oracleQuery(wanted), metric });
+            expect(plan.hours).toEqual(expected.cells.map((cell) => cell.hours));
+            const row = (value: number | null) => ({ [metric]: value });
+            expectRows(
+              found.cells.map(row),
+              expected.cells.map((cell) => row(cell.value)),
+            );
+            expectRows([row(found.total)], [row(expected.total)]);
+          }
+        },
+      ),
+      { numRuns: 25, endOnFailure: true },
+    );
+  });
+
+  it("does not know an account that does not exist", async () => {
+    await expect(readHeatmap(test.db, planHeatmap(query("nobody", {})))).rejects.toMatchObject({
+      code: "account_not_found",
+    });
+  });
+
+  it("reads an index range of the rollups in one statement", async () => {
+    await test.pool.query(`insert into rollups (account_id, bucket, dimensions_id, attempted)
+      select 'full-' || account, '2025-01-01'::timestamptz + slot * interval '15 minutes', md5('1')::uuid, 1
+      from generate_series(1, 10) account, generate_series(0, 1999) slot`);
+    await test.pool.query("analyze rollups");
+    const plan = planHeatmap(
+      query("full-3", { from: new Date("2025-01-03T00:00:00Z"), to: new Date("2025-01-10T00:00:00Z") }),
+    );
+    const { text, parameters } = metricsStatement(plan, plan.rollups[0]!, messageRollups, 1_000);
+    const { rows } = await test.pool.query(`explain ${text}`, parameters);
+    const lines = rows.map((row) => row["QUERY PLAN"] as string).join("\n");
+    expect(lines).toMatch(/Index (Only )?Scan (using|on) rollups_pkey/);
+    expect(lines).not.toMatch(/Seq Scan on (rollups|message_events)/);
+  });
+});

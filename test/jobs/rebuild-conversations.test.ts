@@ -1,0 +1,153 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { defaultSettings } from "../../src/analytics/account-settings.js";
+import { findConfiguredAccount, updateAccount } from "../../src/db/queries/accounts.js";
+import { measureDrift } from "../../src/db/rollups/drift.js";
+import { foldEvents } from "../../src/jobs/fold-events.js";
+import { rebuildConversationsJob } from "../../src/jobs/rebuild-conversations.js";
+import { newEvent, openWork, storeEvents, type TestWork } from "../support/work.js";
+
+let test: TestWork;
+beforeAll(async () => {
+  test = await openWork();
+});
+afterAll(() => test.close());
+
+/** More than a first batch of chats: a question, the answer after an hour, thanks after another. */
+const CHATS = 250;
+const history = (accountId: string, chats = CHATS) =>
+  Array.from({ length: chats }, (_, index) => {
+    const facts = { chatId: `chat${index}`, channelId: "c1", contentKind: "text" };
+    const at = (hour: number) => `2025-03-01T${String(9 + hour).padStart(2, "0")}:00:00Z`;
+    return [
+      newEvent(accountId, `q${index}`, "received", at(0), facts),
+      newEvent(accountId, `a${index}`, "sent", at(1), { ...facts, origin: "human", agentId: "ann" }),
+      newEvent(accountId, `t${index}`, "received", at(2), facts),
+    ];
+  }).flat();
+
+const seed = async (accountId: string, chats = CHATS) => {
+  await storeEvents(test, history(accountId, chats));
+  return test.work(foldEvents, { accountId });
+};
+const rebuild = (accountId: string, overrides?: Parameters<typeof test.work>[2]) =>
+  test.work(rebuildConversationsJob, { accountId }, overrides);
+
+const count = async (table: string, accountId: string) =>
+  (
+    await test.pool.query<{ n: number }>(
+      `select count(*)::integer as n from ${table} where account_id = $1`,
+      [accountId],
+    )
+  ).rows[0]!.n;
+
+const state = async (accountId: string) =>
+  Promise.all(
+    [
+      "conversations",
+      "conversation_turns",
+      "flow_edges",
+      "conversation_rollups",
+      "daily_conversation_rollups",
+    ].map(async (table) => {
+      const { rows } = await test.pool.query<{ r: string }>(
+        `select r::text as r from ${table} r where account_id = $1 order by 1`,
+        [accountId],
+      );
+      return rows.map(({ r }) => r);
+    }),
+  );
+
+const expectSound = async (accountId: string) => {
+  expect(await count("conversation_marks", accountId)).toBe(0);
+  expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 });
+};
+
+describe("a rebuild of conversations", () => {
+  it("is asked for by the fold, reads what it has marked, and finds nothing the second time", async () => {
+    const { enqueued } = await seed("a");
+    expect(enqueued).toEqual([
+      { kind: "conversations.rebuild", payload: { accountId: "a" }, options: { delayMs: 1_000 } },
+    ]);
+    expect(await count("conversation_marks", "a")).toBe(CHATS);
+    expect(await rebuild("a")).toEqual({
+      result: { stretches: CHATS, messages: 3 * CHATS, conversations: CHATS },
+      enqueued: [],
+    });
+    expect(await count("conversations", "a")).toBe(CHATS);
+    await expectSound("a");
+    const built = await state("a");
+    expect((await rebuild("a")).result).toEqual({ stretches: 0, messages: 0, conversations: 0 });
+    expect(await state("a")).toEqual(built);
+  });
+
+  it("goes on where it was stopped between batches", async () => {
+    await seed("b");
+    const stop = new AbortController();
+    const reason = new Error("stop");
+    let looks = 0;
+    // The clock is looked at when it begins and after each batch.
+    const now = () => {
+      if (++looks === 2) stop.abort(reason);
+      return new Date(0);
+    };
+    await expect(rebuild("b", { signal: stop.signal, now })).rejects.toBe(reason);
+    const built = await count("conversations", "b");
+    expect(built).toBeGreaterThan(0);
+    expect(await count("conversation_marks", "b")).toBe(CHATS - built);
+    expect((await rebuild("b")).result).toMatchObject({ stretches: CHATS - built });
+    expect(await count("conversations", "b")).toBe(CHATS);
+    await expectSound("b");
+  });
+
+  it("makes room for others after its turn and asks to come back", async () => {
+    await seed("c");
+    let time = 0;
+    const now = () => {
+      time += 25_000;
+      return new Date(time);
+    };
+    const { result, enqueued } = await rebuild("c", { now });
+    expect(result).toMatchObject({ unfinished: true });
+    expect(result.stretches).toBeLessThan(CHATS);
+    expect(enqueued).toEqual([
+      { kind: "conversations.rebuild", payload: { accountId: "c" }, options: undefined },
+    ]);
+    await rebuild("c");
+    expect(await count("conversations", "c")).toBe(CHATS);
+  });
+
+  it("reads all chats anew when the account's settings have changed", async () => {
+    await seed("d", 20);
+    await rebuild("d");
+    const built = await state("d");
+    const change = (hours: number | null) =>
+      updateAccount(test.db, "d", { settings: { session_gap_hours: hours } }, defaultSettings);
+    const whole = { stretches: 20, messages: 60 };
+    // A gap of an hour is none yet: only longer ones end a conversation.
+    await change(1);
+    expect((await rebuild("d")).result).toEqual({ ...whole, conversations: 0 });
+    const { conversations_version, settings_version } = (await findConfiguredAccount(test.db, "d"))!;
+    expect([conversations_version, settings_version]).toEqual([2, 2]);
+    await storeEvents(
+      test,
+      [0, 1].map((index) =>
+        newEvent("d", `late${index}`, "received", "2025-03-01T12:30:00Z", {
+          chatId: `chat${index}`,
+          channelId: "c1",
+        }),
+      ),
+    );
+    await test.work(foldEvents, { accountId: "d" });
+    await rebuild("d");
+    expect(await count("conversations", "d")).toBe(22);
+    await change(null);
+    expect((await rebuild("d")).result).toEqual({ ...whole, messages: 62, conversations: 2 });
+    expect(await count("conversations", "d")).toBe(20);
+    await expectSound("d");
+    expect((await state("d"))[0]).not.toEqual(built[0]);
+  });
+
+  it("of an account that is not there does nothing", async () => {
+    expect((await rebuild("nobody")).result).toEqual({ stretches: 0, messages: 0, conversations: 0 });
+  });
+});

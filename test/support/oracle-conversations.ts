@@ -1,0 +1,271 @@
+/**
+ * Conversations once more, by brute force: the yardstick for what the service builds from messages with SQL. Plain and
+ * slow on purpose, and it shares no code with `src`, so the definitions are spelled out here:
+ *
+ * - A chat is what has one chat id (else contact id) on one channel. Inbound and outbound messages with a chat take part,
+ *   unless all that is known of an outbound one in the end is that it failed.
+ * - Messages follow each other by anchor, in whole milliseconds, then by message id, code point by code point.
+ * - A conversation ends where the next message comes later than the gap, and with the month (UTC).
+ * - By the lens `any` every outbound message answers; by `human` those of bots, automations and campaigns are not there.
+ * - A turn is a run of inbound messages; its answer is the outbound message after it, within the conversation.
+ */
+import { DateTime } from "luxon";
+import type { EventJson } from "../../src/sources/canonical-event.js";
+import { earliestOf, groupBy, type OracleMessage, oracleMessages } from "./oracle-messages.js";
+import { type OracleCalendar, openMsByMinutes } from "./oracle-open-hours.js";
+
+export interface OracleRules {
+  gapMs: number;
+  replyWindowMs: number;
+  slaMs: number;
+  calendar?: OracleCalendar | undefined;
+}
+
+export const lenses = ["any", "human"] as const;
+export type Lens = (typeof lenses)[number];
+
+export interface OracleTurn {
+  lens: Lens;
+  /** How many answers came before. */
+  slot: number;
+  started_at: number;
+  last_at: number;
+  answered_at: number | null;
+  agent_id: string | null;
+  is_first: boolean;
+  is_in_window: boolean;
+  is_in_sla_elapsed: boolean;
+  is_in_sla_business: boolean | null;
+  first_business_ms: number | null;
+  last_business_ms: number | null;
+}
+
+export interface OracleConversation {
+  chat: string;
+  channel_id: string | null;
+  chat_kind: string | null;
+  contact_id: string | null;
+  started_at: number;
+  ended_at: number;
+  started_by: string;
+  inbound: number;
+  outbound: number;
+  steps: string[];
+  outcome: Record<Lens, string>;
+  waiting: Record<Lens, { elapsed: number | null; business: number | null }>;
+  turns: OracleTurn[];
+}
+
+const MAX_STEPS = 20;
+const automatic = ["bot", "automation", "campaign"];
+
+const chatOf = ({ facts }: OracleMessage) => facts.chat?.chat_id ?? facts.contact_id;
+
+function takesPart(message: OracleMessage): boolean {
+  if (chatOf(message) === undefined) return false;
+  if (message.facts.direction === "inbound") return true;
+  return message.facts.direction === "outbound" && !message.terminalFailed;
+}
+
+function inOrder(a: OracleMessage, b: OracleMessage): number {
+  return a.anchor - b.anchor || Buffer.compare(Buffer.from(a.message_id), Buffer.from(b.message_id));
+}
+
+/** The messages of each chat that take part, in their order. */
+function chats(events: readonly EventJson[]): OracleMessage[][] {
+  const taking = [...oracleMessages(events).values()].filter(takesPart);
+  const byChat = groupBy(taking, (message) =>
+    JSON.stringify([chatOf(message), message.facts.channel_id ?? null]),
+  );
+  return [...byChat.values()].map((own) => own.toSorted(inOrder));
+}
+
+export function oracleConversations(events: readonly EventJson[], rules: OracleRules): OracleConversation[] {
+  return chats(events).flatMap((own) => cut(own, rules.gapMs).map((part) => conversationOf(part, rules)));
+}
+
+function cut(messages: OracleMessage[], gapMs: number): OracleMessage[][] {
+  const month = (message: OracleMessage) => new Date(message.anchor).toISOString().slice(0, 7);
+  const parts: OracleMessage[][] = [];
+  for (const [index, message] of messages.entries()) {
+    const before = messages[index - 1];
+    if (before && message.anchor - before.anchor <= gapMs && month(before) === month(message))
+      parts.at(-1)!.push(message);
+    else parts.push([message]);
+  }
+  return parts;
+}
+
+function conversationOf(messages: OracleMessage[], rules: OracleRules): OracleConversation {
+  const [first, last] = [messages[0]!, messages.at(-1)!];
+  const by = Object.fromEntries(lenses.map((lens) => [lens, turnsOf(messages, lens, rules)])) as Record<
+    Lens,
+    OracleTurn[]
+  >;
+  const per = <T>(make: (turns: OracleTurn[]) => T) => ({ any: make(by.any), human: make(by.human) });
+  const count = (direction: string) =>
+    messages.filter((message) => message.facts.direction === direction).length;
+  const firstKnown = (read: (message: OracleMessage) => string | undefined) =>
+    messages.map(read).find((value) => value !== undefined) ?? null;
+  return {
+    chat: chatOf(first)!,
+    channel_id: first.facts.channel_id ?? null,
+    chat_kind: firstKnown(({ facts }) => facts.chat?.chat_kind),
+    contact_id: firstKnown(({ facts }) => facts.contact_id),
+    started_at: first.anchor,
+    ended_at: last.anchor,
+    started_by: first.facts.direction!,
+    inbound: count("inbound"),
+    outbound: count("outbound"),
+    steps: stepsOf(messages),
+    outcome: per(outcomeOf),
+    waiting: per((turns) => ({
+      elapsed: sumOf(turns.map((turn) => elapsed(turn.started_at, turn.answered_at))),
+      business: sumOf(turns.map((turn) => turn.first_business_ms)),
+    })),
+    turns: [...by.any, ...by.human],
+  };
+}
+
+function turnsOf(messages: OracleMessage[], lens: Lens, rules: OracleRules): OracleTurn[] {
+  const isAnswer = ({ facts }: OracleMessage) =>
+    lens === "any" || !automatic.includes(facts.origin?.origin ?? "");
+  const sequence = messages.filter((message) => message.facts.direction === "inbound" || isAnswer(message));
+  const turns: OracleTurn[] = [];
+  let run: OracleMessage[] = [];
+  let answers = 0;
+  const end = (answer: OracleMessage | undefined) => {
+    if (run.length > 0)
+      turns.push(
+        turnOf(run, answer, rules, {
+          lens,
+          slot: answers,
+          is_first: answers === 0 && messages[0]!.facts.direction === "inbound",
+        }),
+      );
+    run = [];
+  };
+  for (const message of sequence)
+    if (message.facts.direction === "inbound") run.push(message);
+    else {
+      end(message);
+      answers++;
+    }
+  end(undefined);
+  return turns;
+}
+
+function turnOf(
+  run: OracleMessage[],
+  answer: OracleMessage | undefined,
+  rules: OracleRules,
+  place: Pick<OracleTurn, "lens" | "slot" | "is_first">,
+): OracleTurn {
+  const [startedAt, lastAt] = [run[0]!.anchor, run.at(-1)!.anchor];
+  const answeredAt = answer?.anchor ?? null;
+  const waited = elapsed(startedAt, answeredAt);
+  const open = (from: number) =>
+    answeredAt === null || !rules.calendar ? null : openMsByMinutes(rules.calendar, from, answeredAt);
+  const business = open(startedAt);
+  return {
+    ...place,
+    started_at: startedAt,
+    last_at: lastAt,
+    answered_at: answeredAt,
+    agent_id: answer?.facts.origin?.agent_id ?? null,
+    is_in_window: waited !== null && waited <= rules.replyWindowMs,
+    is_in_sla_elapsed: waited !== null && waited <= rules.slaMs,
+    is_in_sla_business: business === null ? null : business <= rules.slaMs,
+    first_business_ms: business,
+    last_business_ms: open(lastAt),
+  };
+}
+
+const elapsed = (from: number, to: number | null) => (to === null ? null : to - from);
+
+function sumOf(values: (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0);
+}
+
+function outcomeOf(turns: OracleTurn[]): string {
+  if (turns.length === 0) return "no_reply";
+  if (turns.every((turn) => turn.answered_at === null)) return "unanswered";
+  return turns.at(-1)!.answered_at === null ? "abandoned" : "answered";
+}
+
+function stepsOf(messages: OracleMessage[]): string[] {
+  const steps: string[] = [];
+  for (const message of messages) {
+    const step = [...stepOf(message)].slice(0, 200).join("");
+    if (steps.at(-1) !== step) steps.push(step);
+  }
+  return steps.length > MAX_STEPS ? [...steps.slice(0, MAX_STEPS), "…"] : steps;
+}
+
+function stepOf({ facts }: OracleMessage): string {
+  const kind = facts.content?.content_kind ?? "";
+  if (facts.direction === "outbound")
+    return facts.template ? `template:${facts.template.name}` : `out:${kind}`;
+  const { interactive } = facts;
+  return interactive ? `button:${interactive.id ?? interactive.title ?? interactive.kind}` : `in:${kind}`;
+}
+
+export interface OracleEdge {
+  day: string;
+  position: number;
+  from_step: string | null;
+  to_step: string | null;
+  conversations: number;
+}
+
+/** Each step to the next one, by the local day of the beginning; the first comes from nowhere, the last leads there. */
+export function oracleFlow(conversations: readonly OracleConversation[], timeZone: string): OracleEdge[] {
+  const walked = conversations.flatMap(({ started_at, steps }) => {
+    const way = [null, ...steps, null];
+    return way.slice(1).map((to, position) => ({
+      day: DateTime.fromMillis(started_at, { zone: timeZone }).toISODate()!,
+      position,
+      from_step: way[position]!,
+      to_step: to,
+    }));
+  });
+  return [...groupBy(walked, (edge) => JSON.stringify(edge)).values()].map((same) => ({
+    ...same[0]!,
+    conversations: same.length,
+  }));
+}
+
+/** When the customer answered an outbound message by writing next in the chat; by message id, null where not. */
+export function oracleAnswers(
+  events: readonly EventJson[],
+  replyWindowMs: number,
+): Map<string, number | null> {
+  const answers = new Map<string, number | null>();
+  for (const own of chats(events))
+    for (const [index, message] of own.entries()) {
+      if (message.facts.direction !== "outbound") continue;
+      const next = own[index + 1];
+      const isAnswer = next?.facts.direction === "inbound" && next.anchor - message.anchor <= replyWindowMs;
+      answers.set(message.message_id, isAnswer ? next.anchor : null);
+    }
+  return answers;
+}
+
+/** Times at which delivered outbound messages were replied to, with those of their anchors. */
+export function oracleReplies(
+  events: readonly EventJson[],
+  replyWindowMs: number,
+): { anchor: number; repliedAt: number }[] {
+  const answers = oracleAnswers(events, replyWindowMs);
+  return [...oracleMessages(events).values()].flatMap((message) => {
+    const { delivered, read, played } = message.stages;
+    if (message.facts.direction !== "outbound" || earliestOf(delivered, read, played) === undefined)
+      return [];
+    const named = events
+      .filter((event) => event.type === "message.received" && event.reply_to === message.message_id)
+      .map((event) => Date.parse(event.occurred_at));
+    const repliedAt = earliestOf(...named, answers.get(message.message_id) ?? undefined);
+    return repliedAt === undefined ? [] : [{ anchor: message.anchor, repliedAt }];
+  });
+}
