@@ -10,6 +10,7 @@ import { createAccount, findConfiguredAccount, queriedAccount } from "../../src/
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { retainAccount } from "../../src/db/retention/retain-account.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
+import { settleRollups } from "../../src/db/rollups/settle.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
 import { eventHistories, shuffleSplitDuplicate } from "../support/event-histories.js";
 import { expectRows, oracleQuery, query } from "../support/metrics-cells.js";
@@ -33,6 +34,8 @@ const moments = fc.record({
   killedAfter: fc.option(fc.nat(12)),
   chunkRows: fc.constantFrom(1, 3, 1_000),
   quartersDays: fc.constantFrom(1, 30, 200),
+  /** Whether what folds have left is settled before, or some time after. */
+  settles: fc.boolean(),
 });
 
 type Moment = Parameters<Parameters<typeof moments.map>[0]>[0];
@@ -161,6 +164,7 @@ it("days stay the oracle's whatever is removed, whenever it is killed, and whate
         await foldAll(accountId);
         const moment = retained[index];
         await expectDays(accountId, timeZone, counted);
+        if (moment?.settles) await settleRollups(test.db, accountId);
         if (moment) await retain(accountId, moment);
         await expectDays(accountId, timeZone, counted);
       }

@@ -7,6 +7,7 @@ import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { insertEvents, type NewEvent } from "../../src/db/queries/insert-events.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift, repairDrift } from "../../src/db/rollups/drift.js";
+import { settleRollups } from "../../src/db/rollups/settle.js";
 import { toNewEvent } from "../../src/events/to-new-event.js";
 import { canonicalEvent, type EventJson } from "../../src/sources/canonical-event.js";
 import { eventHistories } from "../support/event-histories.js";
@@ -60,9 +61,9 @@ const spoil = (accountId: string) =>
     [accountId],
   );
 
-/** Writers, folds and recomputations of all accounts beside each other, until everything is written. `spoiled`: with something to repair each time. */
+/** Writers, folds, settlings and recomputations of all accounts beside each other, until everything is written. `spoiled`: with something to repair each time. */
 async function runDisorder(accounts: readonly string[], arrivals: readonly NewEvent[], spoiled: boolean) {
-  const done = { events: 0, folds: 0, repairs: 0, drifted: 0 };
+  const done = { events: 0, folds: 0, settled: 0, repairs: 0, drifted: 0 };
   let writing = WRITERS;
   const batches = Array.from({ length: Math.ceil(arrivals.length / BATCH) }, (_, at) =>
     arrivals.slice(at * BATCH, (at + 1) * BATCH),
@@ -78,6 +79,11 @@ async function runDisorder(accounts: readonly string[], arrivals: readonly NewEv
       if (messages > 0) done.folds++;
     }
   };
+  const settle = async () => {
+    for (let turn = 0; writing > 0; turn++) {
+      done.settled += await settleRollups(test.db, accounts[turn % accounts.length]!);
+    }
+  };
   const recompute = async () => {
     for (let turn = 0; writing > 0 || done.repairs < MIN_REPAIRS; turn++) {
       const accountId = accounts[turn % accounts.length]!;
@@ -89,6 +95,7 @@ async function runDisorder(accounts: readonly string[], arrivals: readonly NewEv
   await Promise.all([
     ...Array.from({ length: WRITERS }, write),
     ...Array.from({ length: FOLDERS }, (_, index) => foldAll(index)),
+    settle(),
     recompute(),
     recompute(),
   ]);
@@ -147,6 +154,7 @@ it.each([
   console.info(`${size.accounts} accounts:`, JSON.stringify(done));
   // Otherwise they did not meet.
   expect(done.folds).toBeGreaterThan(10);
+  expect(done.settled).toBeGreaterThan(10);
   expect(done.repairs).toBeGreaterThan(10);
   // Folding changes messages and rollups together, so only what was spoiled has to be corrected.
   if (size.spoiled) expect(done.drifted).toBeGreaterThan(10);

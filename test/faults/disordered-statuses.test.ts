@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { webhook } from "../sources/whatsapp-cloud-webhook.js";
 import { startTestApp, type TestApp } from "../support/app.js";
+import { rollupRows } from "../support/rollup-rows.js";
 import { deliverSigned, WEBHOOK_SECRET } from "../support/signed-webhook.js";
 import { foldAll } from "../support/work.js";
 
@@ -63,16 +64,13 @@ const fold = (account: string) => foldAll(app.context, account);
 
 /** All that is known of the account's messages and their sums, but not whose they are and when they were written. */
 async function stateOf(account: string): Promise<{ messages: object[]; rollups: object[] }> {
-  const read = async (table: string, order: string) =>
-    (
-      await app.context.pool.query<{ row: object }>(
-        `select to_jsonb(t) - 'account_id' - 'updated_at' as row from ${table} t where account_id = $1 order by ${order}`,
-        [account],
-      )
-    ).rows.map(({ row }) => row);
+  const { rows } = await app.context.pool.query<{ row: object }>(
+    `select to_jsonb(m) - 'account_id' - 'updated_at' as row from messages m where account_id = $1 order by message_id`,
+    [account],
+  );
   return {
-    messages: await read("messages", "message_id"),
-    rollups: await read("(select * from rollups natural join dimension_sets)", "bucket, dimensions_id"),
+    messages: rows.map(({ row }) => row),
+    rollups: await rollupRows(app.context.pool, account),
   };
 }
 

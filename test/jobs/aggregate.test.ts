@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { requestCancel } from "../../src/db/queries/runs.js";
 import { measureDrift, repairDrift } from "../../src/db/rollups/drift.js";
+import { settleRollups } from "../../src/db/rollups/settle.js";
 import { aggregate } from "../../src/jobs/aggregate.js";
+import { rollupRows } from "../support/rollup-rows.js";
 import {
   foldAll,
   newEvent,
@@ -18,12 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => test.close());
 
-const rollups = async (accountId: string) =>
-  (
-    await test.pool.query("select * from rollups where account_id = $1 order by bucket, dimensions_id", [
-      accountId,
-    ])
-  ).rows;
+const rollups = (accountId: string) => rollupRows(test.pool, accountId);
 
 async function run(accountId: string, params: Record<string, unknown>) {
   const key = await test.insertRun("aggregation", accountId, params);
@@ -96,6 +93,7 @@ describe("an aggregation", () => {
       result: { events, events_gone_before: null },
       progress_total_rows: events,
     });
+    await settleRollups(test.db, "again");
     expect(await rollups("again")).toEqual(before);
     expect(await run("again", { action: "verify" })).toMatchObject({ messages, drifted_rows: 0 });
     await expect(run("again", { action: "backfill", from: seedRange.from })).rejects.toThrow("backfill");

@@ -12,6 +12,7 @@ import {
 } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift, repairDrift } from "../../src/db/rollups/drift.js";
+import { settleRollups } from "../../src/db/rollups/settle.js";
 import { buildZone } from "../../src/jobs/build-zone.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
 import { eventHistories } from "../support/event-histories.js";
@@ -104,6 +105,7 @@ describe("a change of the time zone", () => {
     await createAccount(test.db, { accountId: "killed", name: null, timeZone: "UTC" });
     await storeEvents(test.db, "killed", events.slice(0, half));
     await foldAll("killed");
+    await settleRollups(test.db, "killed");
     await updateAccount(test.db, "killed", { timeZone: "America/Havana" }, defaultSettings);
     const { zoneId } = (await zoneToBuild(test.db, "killed"))!;
     expect((await repairDrift(test.db, "killed", { zoneId })).rows).toBeGreaterThan(20);

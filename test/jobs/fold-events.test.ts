@@ -11,7 +11,8 @@ afterAll(() => test.close());
 
 const state = async (accountId: string) => {
   const messages = "select message_id, sent_at, delivered_at from messages where account_id = $1 order by 1";
-  const rollups = "select * from rollups where account_id = $1 order by bucket, dimensions_id";
+  const rollups =
+    "select * from rollup_deltas where account_id = $1 order by bucket, dimensions_id, attempted";
   return [
     (await test.pool.query(messages, [accountId])).rows,
     (await test.pool.query(rollups, [accountId])).rows,
@@ -32,6 +33,7 @@ describe("a fold", () => {
     expect(first).toEqual({ result: { events: 50, messages: expect.any(Number) }, enqueued: [] });
     const after = await state("a");
     expect(after[0]).toHaveLength(25);
+    expect(after[1]!.length).toBeGreaterThan(1);
     expect(await measureDrift(test.db, "a")).toEqual({ messages: 25, rows: 0 });
     const second = await test.work(foldEvents, { accountId: "a" }, { settings });
     expect(second.enqueued).toEqual([]);
@@ -55,6 +57,30 @@ describe("a fold", () => {
     await test.work(foldEvents, { accountId: "b" });
     expect((await state("b"))[0]).toHaveLength(25);
     expect(await measureDrift(test.db, "b")).toEqual({ messages: 25, rows: 0 });
+  });
+
+  it("has what it leaves settled in time, and settles it itself where nobody does", async () => {
+    const waitingRows = async () => {
+      const text =
+        "select unsettled_rows, unsettled_since is null as is_settled from fold_watermarks where account_id = 'd'";
+      return (await test.pool.query(text)).rows[0];
+    };
+    const foldWith = async (unsettledRows: number, messageId: string) => {
+      await storeEvents(test, [newEvent("d", messageId, "sent", "2025-03-01T09:00:00Z")]);
+      await test.pool.query("update fold_watermarks set unsettled_rows = $1 where account_id = 'd'", [
+        unsettledRows,
+      ]);
+      return (await test.work(foldEvents, { accountId: "d" })).enqueued;
+    };
+    expect(await foldWith(0, "first")).toEqual([]);
+    expect(await waitingRows()).toEqual({ unsettled_rows: 1, is_settled: false });
+    const wake = { kind: "rollups.settle", payload: { accountId: "d" }, options: undefined };
+    expect(await foldWith(10_000, "second")).toEqual([wake]);
+    expect(await waitingRows()).toEqual({ unsettled_rows: 10_001, is_settled: false });
+    expect(await foldWith(100_000, "third")).toEqual([wake]);
+    const waiting = await test.pool.query("select from rollup_deltas where account_id = 'd'");
+    expect(waiting.rowCount).toBe(0);
+    expect(await measureDrift(test.db, "d")).toEqual({ messages: 3, rows: 0 });
   });
 
   it("stops before the next batch when it is told to", async () => {

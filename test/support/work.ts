@@ -3,10 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { createCopySource } from "../../src/db/copy.js";
-import { foldBatch } from "../../src/db/fold/fold-account.js";
+import { type FoldedBatch, foldBatch } from "../../src/db/fold/fold-account.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { insertEvents, type NewEvent } from "../../src/db/queries/insert-events.js";
 import { insertRun, type Run, type RunKey } from "../../src/db/queries/runs.js";
+import { settleRollups } from "../../src/db/rollups/settle.js";
 import type { RunKind } from "../../src/db/schema.js";
 import type { ArtifactStore } from "../../src/exports/artifacts/artifact-store.js";
 import { createDiskStore } from "../../src/exports/artifacts/disk.js";
@@ -125,8 +126,12 @@ export async function storeEvents(test: Pick<TestDb, "db">, list: readonly NewEv
   await insertEvents(test.db, list);
 }
 
-export const foldAll = (test: Pick<TestDb, "db">, accountId: string) =>
-  foldBatch(test.db, accountId, { limit: 100_000 });
+/** What workers do with new events, up to the rollups of both grains. */
+export async function foldAll(test: Pick<TestDb, "db">, accountId: string): Promise<FoldedBatch> {
+  const batch = await foldBatch(test.db, accountId, { limit: 100_000 });
+  await settleRollups(test.db, accountId);
+  return batch;
+}
 
 /** Begins and ends the days that `seedMessages` fills. */
 export const seedRange = { from: "2025-03-01T00:00:00Z", to: "2025-03-04T00:00:00Z" } as const;

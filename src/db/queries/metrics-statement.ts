@@ -99,21 +99,35 @@ export const freshnessSql = (rollup: RollupName): string => `
 const isJoined = ({ plan: { query } }: Reading) =>
   query.groupBy.length > 0 || Object.keys(query.filters).length > 0;
 
-/** The combinations that pass the filters. No value is empty text, so that stands for the unknown one. */
+/**
+ * The combinations that pass the filters, of the days' grouping and of what is kept by all dimensions: those of all
+ * quarters, or only of what waits, when just that is read. No value is empty text, so that stands for the unknown one.
+ */
 function dimensionedSql({ plan: { query, segments }, family, grouping, bind }: Reading): string {
   const value = (name: string) => `coalesce(${name}::text, '')`;
   const dims = query.groupBy;
   const group = dims.length > 0 ? `dense_rank() over (order by ${dims.map(value).join(", ")})` : "0";
   const passes = Object.entries(query.filters).map(
-    ([name, values]) => `\n    and ${value(name)} = any(${bind(values.map((one) => one ?? ""))}::text[])`,
+    ([name, values]) => `${value(name)} = any(${bind(values.map((one) => one ?? ""))}::text[])`,
   );
-  const masks = new Set(
-    segments.map((segment) => (segment.grain === "days" ? grouping : allDimensions(family)).mask),
-  );
+  const all = allDimensions(family).mask;
+  const readsQuarters = segments.some(({ grain }) => grain === "quarters");
+  const masks = new Set([grouping.mask, ...(readsQuarters ? [all] : [])]);
+  const columns = ["dimensions_id", ...new Set([...dims, ...Object.keys(query.filters)])].join(", ");
+  const waiting = `
+    union all
+    select ${columns}
+    from (select distinct dimensions_id from ${family.deltas} where account_id = $1) waiting
+    join lateral (
+      select * from ${family.sets} s
+      where s.account_id = $1 and s.grouping = ${all} and s.dimensions_id = waiting.dimensions_id limit 1
+    ) met using (dimensions_id)`;
   return `
   select ${["dimensions_id", `${group} as grp`, ...dims.map((name) => `${value(name)} as ${name}`)].join(", ")}
-  from ${family.sets}
-  where account_id = $1 and grouping in (${[grouping.mask, ...masks].join(", ")})${passes.join("")}
+  from (
+    select ${columns} from ${family.sets}
+    where account_id = $1 and grouping in (${[...masks].join(", ")})${masks.has(all) ? "" : waiting}
+  ) known${passes.length > 0 ? `\n  where ${passes.join(" and ")}` : ""}
 `;
 }
 
