@@ -120,7 +120,7 @@ it("F07: what was acknowledged is stored once, whatever the moment at which the 
   await foldAll();
   const folded = await test.pool.query(
     `select (select count(*) from messages) as messages,
-            (select sum(cohort_sent)::integer from rollups) as sent`,
+            (select sum(cohort_sent)::integer from rollup_deltas) as sent`,
   );
   expect(folded.rows).toEqual([{ messages: found.size, sent: found.size }]);
 });

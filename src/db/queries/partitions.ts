@@ -13,7 +13,7 @@ const MONTHS_BEHIND = 3;
  */
 export async function ensurePartitions(db: Db, now: Date): Promise<{ created: string[] }> {
   return db.transaction().execute(async (trx) => {
-    await sql`select pg_advisory_xact_lock(hashtext('message_events partitions'))`.execute(trx);
+    await lockPartitions(trx);
     const existing = await sql<{ name: string }>`
       select child.relname as name
       from pg_inherits join pg_class child on child.oid = inhrelid
@@ -36,6 +36,9 @@ export async function ensurePartitions(db: Db, now: Date): Promise<{ created: st
     return { created };
   });
 }
+
+const lockPartitions = (trx: Db) =>
+  sql`select pg_advisory_xact_lock(hashtext('message_events partitions'))`.execute(trx);
 
 async function defaultHolds(db: Db, from: Date, to: Date): Promise<boolean> {
   const found = await sql`
@@ -64,22 +67,27 @@ export async function dropOldPartitions(db: Db, before: Date): Promise<{ dropped
     where upto <= ${before}
     order by upto`.execute(db);
   const dropped: string[] = [];
-  for (const { name, to } of old) {
-    const isNeeded = sql.raw(`
+  for (const { name, to } of old) if (await dropMonth(db, name, to)) dropped.push(name);
+  return { dropped };
+}
+
+/** False when another process has dropped it meanwhile, or a fold needs it still. */
+async function dropMonth(db: Db, name: string, to: string): Promise<boolean> {
+  return db.transaction().execute(async (trx) => {
+    await lockPartitions(trx);
+    const there = await sql`select where to_regclass(${name}) is not null`.execute(trx);
+    if (there.rows.length === 0) return false;
+    const needed = await sql`
       select from fold_watermarks w
       where exists (
-        select from ${name} e where e.account_id = w.account_id and (e.xid, e.seq) > (w.xid, w.seq)
-      ) limit 1`);
-    if ((await isNeeded.execute(db)).rows.length > 0) continue;
-    await db.transaction().execute(async (trx) => {
-      await sql`select pg_advisory_xact_lock(hashtext('message_events partitions'))`.execute(trx);
-      await sql.raw(`set local lock_timeout = '${DROP_LOCK_TIMEOUT}'`).execute(trx);
-      await sql.raw(`drop table if exists ${name}`).execute(trx);
-      await sql`
-        update accounts set events_from = greatest(events_from, ${to}::timestamptz)
-        where events_from is null or events_from < ${to}::timestamptz`.execute(trx);
-    });
-    dropped.push(name);
-  }
-  return { dropped };
+        select from ${sql.table(name)} e where e.account_id = w.account_id and (e.xid, e.seq) > (w.xid, w.seq)
+      ) limit 1`.execute(trx);
+    if (needed.rows.length > 0) return false;
+    await sql.raw(`set local lock_timeout = '${DROP_LOCK_TIMEOUT}'`).execute(trx);
+    await sql`drop table ${sql.table(name)}`.execute(trx);
+    await sql`
+      update accounts set events_from = greatest(events_from, ${to}::timestamptz)
+      where events_from is null or events_from < ${to}::timestamptz`.execute(trx);
+    return true;
+  });
 }
