@@ -167,7 +167,7 @@ export const securityFile = z.strictObject({
         .default(200)
         .describe("Requests that `default` allows at once. The other limits allow twice their rate."),
       metrics: rate(100).describe(
-        "`GET /analytics/metrics`, streams of it that are opened, and `/analytics/heatmap`, a minute and key.",
+        "`GET /analytics/metrics`, its streams that are opened, `heatmap`, `flows` and `retention`, a minute and key.",
       ),
       reports: rate(50).describe("Reports, exports, imports and aggregations asked for, a minute and key."),
       export: rate(10).describe("`GET /analytics/export`, a minute and key."),
