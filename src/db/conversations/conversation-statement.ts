@@ -1,4 +1,5 @@
 import { hasArrived } from "../fold/message-state.js";
+import { prepared } from "../prepared.js";
 import { appendDeltasSql, appendedRows } from "../rollups/append.js";
 import {
   conversationColumns,
@@ -84,7 +85,7 @@ ${table}_written as (
  * month it is in at most. A turn is a run of inbound messages with no answer between; for each of both lenses the
  * messages that cannot answer are left out first. Cost: one index range of messages per stretch, probes for the rest.
  */
-export const rebuildSql = `
+export const rebuildSql = prepared(`
 with stretches as materialized (
   select n::integer as n, chat_key, from_at, to_at, chat_id, channel_id
   from unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[], $11::text[], $12::text[])
@@ -199,4 +200,4 @@ flow_states as (
 ),${conversationDeltasSql("conversation_states", "turn_states")},${appendDeltasSql(conversationRollups)},${flowDeltasSql("flow_states")}
 select (select count(*)::integer from sessioned) as messages,
        (select count(*)::integer from conversations_written) as conversations,
-       ${appendedRows(conversationRollups)} as deltas`;
+       ${appendedRows(conversationRollups)} as deltas`);

@@ -1,6 +1,7 @@
 import { applyPresenceSql } from "../contacts/apply-presence.js";
 import { PRESENCE_DELTAS, presenceDeltasSql } from "../contacts/presence-deltas.js";
 import { conversationMarksSql } from "../conversations/marks-statement.js";
+import { prepared } from "../prepared.js";
 import { appendDeltasSql, appendedRows } from "../rollups/append.js";
 import { contributingColumns, messageDeltasSql, messageRollups } from "../rollups/messages.js";
 import {
@@ -82,7 +83,7 @@ const REACTION_AUTHOR = "coalesce(participant_id, contact_id, '')";
  * Cost: one index range over the events, one index probe per touched message and rollup row, no scan. Locks: the
  * caller holds the account's watermark row; rows are written in key order.
  */
-export const foldBatchSql = `
+export const foldBatchSql = prepared(`
 with batch as materialized (
   select * from message_events
   where account_id = $1 and (xid, seq) > ($2::xid8, $3::bigint)
@@ -220,4 +221,4 @@ select (select count(*)::integer from batch) as events,
        ${appendedRows(messageRollups)} as deltas,
        last.xid::text as xid, last.seq as seq
 from (select 1) always
-left join lateral (select xid, seq from batch order by xid desc, seq desc limit 1) last on true`;
+left join lateral (select xid, seq from batch order by xid desc, seq desc limit 1) last on true`);
