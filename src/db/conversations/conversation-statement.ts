@@ -60,9 +60,10 @@ function replaceSql(table: string, keys: readonly string[], columns: readonly st
     keys.map((name) => `${row}.${name} = ${other}.${name}`).join(" and ");
   return `
 ${table}_gone as (
-  delete from ${table} t using old_${table} o
-  where t.account_id = $1 and ${same("t", "o")}
-    and not exists (select from fresh_${table} f where ${same("f", "o")})
+  delete from ${table} where account_id = $1 and ctid = any(array(
+    select held from old_${table} o
+    where not exists (select from fresh_${table} f where ${same("f", "o")})
+  ))
 ),
 ${table}_written as (
   insert into ${table} (account_id, ${[...keys, ...rest].join(", ")})
@@ -173,13 +174,13 @@ fresh_conversation_turns as materialized (
 ),
 old_conversations as materialized (
   select c.* from stretches s cross join lateral (
-    select * from conversations c
+    select c.ctid as held, c.* from conversations c
     where c.account_id = $1 and c.chat_key = s.chat_key and c.started_at between s.from_at and s.to_at
   ) c
 ),
 old_conversation_turns as materialized (
   select t.* from stretches s cross join lateral (
-    select * from conversation_turns t
+    select t.ctid as held, t.* from conversation_turns t
     where t.account_id = $1 and t.chat_key = s.chat_key and t.conversation_started_at between s.from_at and s.to_at
   ) t
 ),${replaceSql("conversations", key, conversationRow)},${replaceSql("conversation_turns", turnKey, [...turnColumns, "slot"])},
