@@ -57,7 +57,7 @@ export function askMetrics(db: Db, parameters: z.output<typeof metricsParameters
 
 /** What a query means depends on these of the account, so they are compared instead of planning it anew. */
 const keptOf = ({ timeZone, kept, isAlwaysOpen }: FoldVersion) =>
-  `${timeZone} ${kept.days?.zoneId} ${kept.quartersFrom} ${isAlwaysOpen}`;
+  `${timeZone} ${kept.days?.zoneId} ${kept.quartersFrom} ${kept.daysFrom} ${isAlwaysOpen}`;
 
 /** A query string longer than this is read each time, and so many are remembered. */
 const MAX_TEXT_LENGTH = 2_000;

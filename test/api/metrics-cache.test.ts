@@ -3,12 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { defaultRetention } from "../../src/analytics/retention.js";
 import { metricsCacheOf } from "../../src/api/metrics-cache/metrics-cache.js";
 import { sendAnswer } from "../../src/api/metrics-cache/send-answer.js";
 import { type Route, route } from "../../src/api/route.js";
 import { apiRoutes } from "../../src/api/routes/index.js";
 import type { Context } from "../../src/context.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
+import { retainAccount } from "../../src/db/retention/retain-account.js";
 import { buildWantedZone } from "../../src/db/rollups/zones.js";
 import { type CallOptions, call, startTestApp, type TestApp } from "../support/app.js";
 import { hasRedis, startRedis, type TestRedis } from "../support/redis.js";
@@ -201,6 +203,29 @@ describe("a cached answer", () => {
       "2025-02-28T15:00:00.000Z",
       "2025-03-01T15:00:00.000Z",
     ]);
+  });
+
+  it("is refused in every spelling once its days are gone", async () => {
+    const accountId = await newAccount();
+    await send(accountId, 1);
+    const spelt = () => [
+      ask(accountId),
+      ask(accountId, { to: second }),
+      ask(accountId, { more: { from: "2025-03-01T01:00:00+01:00" } }),
+    ];
+    const retain = (days: number | null) =>
+      retainAccount(app.context.db, accountId, {
+        retention: { ...defaultRetention, quarters_days: 100, days_days: days },
+        now: new Date("2025-06-20T00:00:00Z"),
+        signal: new AbortController().signal,
+        hasTime: () => true,
+        leaveMonthsToPartitions: false,
+      });
+    await retain(null);
+    for (const reply of await Promise.all(spelt())) expect(sentOf(reply)).toBe(1);
+    await retain(100);
+    for (const reply of await Promise.all(spelt()))
+      expect([reply.status, reply.json.code]).toEqual([400, "not_kept"]);
   });
 
   it("is computed once for all who ask at a time", async () => {
