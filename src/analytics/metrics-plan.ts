@@ -23,6 +23,8 @@ export interface RollupPlan {
   presence: readonly string[];
   /** Columns that are also counted since the beginning: `upto_<column>`. */
   levels: readonly string[];
+  /** Whether chats that wait to be read are missing in it. */
+  needsChats: boolean;
 }
 
 /**
@@ -111,6 +113,7 @@ function planRollups(query: MetricsQuery, metrics: readonly Metric[]): RollupPla
       durations: durationsOf(query, own),
       presence: [...new Set([...presenceColumns(query, rollup), ...columnsOfAsked(query, metrics, rollup)])],
       levels,
+      needsChats: rollup === "conversations" || own.some(({ needsChats }) => needsChats),
     };
   });
 }
