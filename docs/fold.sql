@@ -232,7 +232,8 @@ marked as (
   group by chat_key, month
   order by chat_key, month
   on conflict (account_id, chat_key, month) do update set
-    from_at = least(conversation_marks.from_at, excluded.from_at), to_at = greatest(conversation_marks.to_at, excluded.to_at)
+    from_at = least(conversation_marks.from_at, excluded.from_at), to_at = greatest(conversation_marks.to_at, excluded.to_at),
+    counted_to = least(conversation_marks.counted_to, excluded.counted_to)
   returning 1
 ),
 preferences_inserted as (

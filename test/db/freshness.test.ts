@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { defaultSettings, type SettingsChanges } from "../../src/analytics/account-settings.js";
 import { metrics } from "../../src/analytics/catalog.js";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
+import { markAllConversations } from "../../src/db/conversations/marks.js";
 import { rebuildConversations } from "../../src/db/conversations/rebuild.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
-import { ensureAccounts, findConfiguredAccount } from "../../src/db/queries/accounts.js";
+import { ensureAccounts, findConfiguredAccount, updateAccount } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
+import { buildWantedZone } from "../../src/db/rollups/zones.js";
 import { rulesOf } from "../../src/jobs/rebuild-conversations.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
 import { query } from "../support/metrics-cells.js";
@@ -40,6 +43,16 @@ const foldToTheEnd = async (accountId: string) => {
   };
   await expect.poll(folded, { timeout: 30_000 }).toBe(true);
 };
+const NEVER = new AbortController().signal;
+const change = (accountId: string, settings: SettingsChanges) =>
+  updateAccount(test.db, accountId, { settings }, defaultSettings);
+const markAll = async (accountId: string) =>
+  markAllConversations(
+    test.db,
+    accountId,
+    (await findConfiguredAccount(test.db, accountId))!.settings_version,
+    NEVER,
+  );
 const rebuild = async (accountId: string) =>
   rebuildConversations(test.db, accountId, rulesOf((await findConfiguredAccount(test.db, accountId))!), {
     limit: 100,
@@ -78,5 +91,71 @@ describe("as_of", () => {
     expect(await isNow(accountId, ...ofChats, "conversations")).toBe(true);
     const { totals } = await readMetrics(test.db, planMetrics(query(accountId, { metrics: ofChats })));
     expect(totals).toEqual([{ messages_replied: 1, messages_engaged: 1, reply_rate: 1, engagement_rate: 1 }]);
+  });
+
+  it("is at most the time of a change of settings until all chats have been read by them", async () => {
+    const accountId = await newAccount();
+    await storeEvents(test.db, accountId, history);
+    await foldToTheEnd(accountId);
+    await rebuild(accountId);
+    expect(await isNow(accountId, "sla_rate")).toBe(true);
+    const before = await clock();
+    await change(accountId, { sla_seconds: 60 });
+    const changed = await clock();
+    const expectTheChange = async () => {
+      for (const id of ["sla_rate", "reply_rate"]) {
+        expect(await asOf(accountId, id)).toBeGreaterThanOrEqual(before);
+        expect(await asOf(accountId, id)).toBeLessThanOrEqual(changed);
+      }
+      expect(await isNow(accountId, ...ofMessages)).toBe(true);
+    };
+    await expectTheChange();
+    // Of two that nobody has read chats by, the first; and no change at all.
+    await change(accountId, { sla_seconds: 120 });
+    await expectTheChange();
+    await change(accountId, { sla_seconds: 120 });
+    await markAll(accountId);
+    await expectTheChange();
+    await rebuild(accountId);
+    expect(await isNow(accountId, "sla_rate", "reply_rate")).toBe(true);
+  });
+
+  it("does not forget what a chat had missed before all were marked, or misses since", async () => {
+    const accountId = await newAccount();
+    await storeEvents(test.db, accountId, history);
+    const stored = await clock();
+    await foldToTheEnd(accountId);
+    await change(accountId, { sla_seconds: 60 });
+    await markAll(accountId);
+    expect(await asOf(accountId, "conversations")).toBeLessThan(stored);
+    await rebuild(accountId);
+    await change(accountId, { sla_seconds: 120 });
+    await markAll(accountId);
+    // As if folds had last caught up before the change.
+    const parameters = [accountId, new Date(stored)];
+    await test.pool.query("update fold_watermarks set folded_at = $2 where account_id = $1", parameters);
+    await storeEvents(test.db, accountId, [
+      { ...history[2]!, message_id: "m3", occurred_at: "2025-04-01T10:05:00Z" },
+    ]);
+    await foldToTheEnd(accountId);
+    expect(await asOf(accountId, "conversations")).toBe(stored);
+  });
+
+  it("is at most the time at which business hours became those of another zone", async () => {
+    const accountId = await newAccount();
+    await storeEvents(test.db, accountId, history);
+    await foldToTheEnd(accountId);
+    await change(accountId, {
+      calendar: { weekly: { tuesday: [["09:00", "17:00"]] }, holidays: [], open: [] },
+    });
+    await markAll(accountId);
+    await rebuild(accountId);
+    expect(await isNow(accountId, "sla_rate")).toBe(true);
+    await updateAccount(test.db, accountId, { timeZone: "Asia/Tokyo" }, defaultSettings);
+    const before = await clock();
+    await buildWantedZone(test.db, accountId, NEVER);
+    const switched = await clock();
+    expect(await asOf(accountId, "sla_rate")).toBeGreaterThanOrEqual(before);
+    expect(await asOf(accountId, "sla_rate")).toBeLessThanOrEqual(switched);
   });
 });

@@ -22,6 +22,11 @@ const timed = [
 
 const side = [...told, ...timed].map((name) => `n.old_${name} as ${name}`).join(", ");
 
+/** A stretch that is marked already covers both from then on, and misses what either did. */
+export const widenMarkSql = `on conflict (account_id, chat_key, month) do update set
+    from_at = least(conversation_marks.from_at, excluded.from_at), to_at = greatest(conversation_marks.to_at, excluded.to_at),
+    counted_to = least(conversation_marks.counted_to, excluded.counted_to)`;
+
 /**
  * Common table expressions over the fold's `changed`: marks the stretches of chats whose conversations have to be read
  * anew, at most one mark per chat and month. Both sides of a message are marked, where it was and where it is. Status
@@ -52,7 +57,6 @@ marked as (
   ) sides
   group by chat_key, month
   order by chat_key, month
-  on conflict (account_id, chat_key, month) do update set
-    from_at = least(conversation_marks.from_at, excluded.from_at), to_at = greatest(conversation_marks.to_at, excluded.to_at)
+  ${widenMarkSql}
   returning 1
 )`;

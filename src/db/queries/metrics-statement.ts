@@ -77,9 +77,9 @@ limit ${reading.bind(maxRows + 1)}`;
   return { text, parameters };
 }
 
-/** Chats that wait to be read: the last time before that all events were folded. */
-const chatsReadSql =
-  "(select m.counted_to from conversation_marks m where m.account_id = $1 order by m.marked_at limit 1)";
+/** Since when something is missing in chats that wait to be read, and in all of them after a change of settings. */
+const chatsReadSql = `(select m.counted_to from conversation_marks m where m.account_id = $1 order by m.counted_to limit 1),
+           case when a.settings_version <> a.conversations_version then a.settings_changed_at end`;
 
 /**
  * Nothing waits: now. Else the last time that nothing did, at the latest the moment before the first event. Of account
