@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
 import type { MetricsQuery } from "../../src/analytics/metrics-query.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
+import { statusOf } from "../../src/db/fold/message-state.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { metricsStatement } from "../../src/db/queries/metrics-statement.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
@@ -64,6 +65,58 @@ describe("readMetrics", () => {
     message_id: id,
     occurred_at: time,
     ...more,
+  });
+
+  it("takes a message to a group for failed when it failed for all of whom it knows, and never for contradicted", async () => {
+    const accountId = await newAccount();
+    const say = (id: string, type: string, participant?: string): EventJson => ({
+      ...sent(id, "2025-03-28T10:00:00Z", { type: `message.${type}` as EventJson["type"] }),
+      ...{ chat_id: "team", chat_kind: "group" },
+      ...(participant ? { participant_id: participant } : {}),
+      ...(type === "failed" ? { error: { code: "131026", class: "recipient" } } : {}),
+    });
+    await store(accountId, [
+      ...[say("reached", "failed", "a"), say("reached", "delivered", "b")],
+      ...[say("on its way", "failed", "a"), say("on its way", "sent", "b")],
+      ...[say("nobody", "failed", "a"), say("nobody", "failed", "b"), say("nobody", "sent", "b")],
+      ...[say("whole", "sent"), say("whole", "failed")],
+    ]);
+    for (let times = 0; times < 2; times++) {
+      await fold(accountId);
+      for (const basis of ["cohort", "event"] as const) {
+        const ids = ["messages_attempted", "messages_delivered", "messages_failed", "messages_pending"];
+        const asked = {
+          basis,
+          metrics: [...ids, "message_contradictions"],
+          groupBy: ["error_class" as const],
+        };
+        expect((await read(query(accountId, asked))).totals).toEqual([
+          {
+            error_class: "recipient",
+            ...{ messages_attempted: 2, messages_delivered: 0, messages_failed: 2, messages_pending: 0 },
+            message_contradictions: 0,
+          },
+          {
+            error_class: null,
+            ...{ messages_attempted: 2, messages_delivered: 1, messages_failed: 0, messages_pending: 1 },
+            message_contradictions: 0,
+          },
+        ]);
+      }
+      // The second time with one of them by itself, on top of what is known.
+      if (times === 0) await store(accountId, [say("nobody", "failed", "c")]);
+    }
+    await store(accountId, [say("nobody", "delivered", "c")]);
+    await fold(accountId);
+    const { totals } = await read(query(accountId, { metrics: ["messages_failed", "messages_delivered"] }));
+    expect(totals).toEqual([{ messages_failed: 1, messages_delivered: 2 }]);
+    const { rows } = await test.pool.query(
+      `select message_id, ${statusOf("m")} as status from messages m where account_id = $1 order by 1`,
+      [accountId],
+    );
+    expect(Object.fromEntries(rows.map((row) => [row.message_id, row.status]))).toEqual({
+      ...{ nobody: "delivered", "on its way": "sent", reached: "delivered", whole: "failed" },
+    });
   });
 
   it("fills empty buckets without dimensions only, and always has a total without them", async () => {

@@ -6,7 +6,7 @@ const told = [
   ...["chat_id", "contact_id", "channel_id", "direction", "origin", "agent_id", "chat_kind"],
   ...["interactive", "content_kind", "template"],
 ] as const;
-/** And those that say when it was and whether it left us. */
+/** And those that say when it was and whether it failed. */
 const timed = [
   ...[
     "queued_at",
@@ -18,6 +18,7 @@ const timed = [
     "failed_at",
     "received_at",
   ],
+  ...["recipients", "recipients_failed"],
 ] as const;
 
 const side = [...told, ...timed].map((name) => `n.old_${name} as ${name}`).join(", ");

@@ -156,8 +156,13 @@ export const recipientStages: readonly Stage[] = [
   { column: "failed_at", type: "message.failed" },
 ];
 
-/** How many recipients of a group message are known, and how many of them it reached. */
-export const recipientCounts = ["recipients", "recipients_delivered", "recipients_read"] as const;
+/** How many recipients of a group message are known, how many of them it reached, and at how many it failed. */
+export const recipientCounts = [
+  "recipients",
+  "recipients_delivered",
+  "recipients_read",
+  "recipients_failed",
+] as const;
 
 /** Every column that a fold may write. */
 export const stateColumns: readonly string[] = [
@@ -194,12 +199,20 @@ export const anchorAt = (row: string): string =>
 export const hasArrived = (row: string): string =>
   `(${row}.delivered_at is not null or ${row}.read_at is not null or ${row}.played_at is not null)`;
 
-/** The state shown in message rows: the furthest stage, `failed` only while nothing says that it arrived. */
+/**
+ * Whether it failed and nothing says that it arrived. In a group a recipient may fail alone: that is a failure of the
+ * message once it has failed for everyone of whom a receipt is known.
+ */
+export const isFailed = (row: string): string =>
+  `(${row}.failed_at is not null and not ${hasArrived(row)} and (${row}.chat_kind is distinct from 'group'` +
+  ` or ${row}.recipients_failed is not distinct from ${row}.recipients))`;
+
+/** The state shown in message rows: the furthest stage, `failed` only where it counts as failed. */
 export const statusOf = (row: string): string =>
   `case when ${row}.played_at is not null then 'played'
      when ${row}.read_at is not null then 'read'
      when ${row}.delivered_at is not null then 'delivered'
-     when ${row}.failed_at is not null then 'failed'
+     when ${isFailed(row)} then 'failed'
      when ${row}.sent_at is not null then 'sent'
      when ${row}.accepted_at is not null then 'accepted'
      when ${row}.queued_at is not null then 'queued'
