@@ -28,10 +28,9 @@ const quoted = (types: readonly string[]) => types.map((type) => `'${type}'`).jo
 const leastFacts = facts
   .map((fact) => {
     const text = fact.asText("spoken");
-    const present = [
-      `spoken.${fact.columns[0]} is not null`,
-      ...(fact.only ? [`type = '${fact.only}'`] : []),
-    ].join(" and ");
+    const present = [`(${fact.isPresent("spoken")})`, ...(fact.only ? [`type = '${fact.only}'`] : [])].join(
+      " and ",
+    );
     return `min((order_digits || ${text}) collate "C") filter (where ${present}) as ${factName(fact)}`;
   })
   .join(",\n         ");
