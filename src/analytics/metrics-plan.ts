@@ -51,7 +51,7 @@ export interface MetricsPlan {
   contacts: ContactsPlan | undefined;
   /** Whether the age of the oldest message in the queue is asked for. */
   asksAge: boolean;
-  /** The metrics of a group, in the order of the query; `spanMs` is the length of its bucket or range. */
+  /** The metrics of a group, in the order of the query; `spanMs` is how much of its bucket or range has passed. */
   measure(group: MetricsGroup, spanMs: number): Record<string, number | null>;
   /** Both sides of a ratio, by which the ratios of several groups can be put together. */
   sides(id: string, group: MetricsGroup): { part: number; whole: number };
@@ -203,10 +203,10 @@ function metricValue(metric: Metric, query: Asked, group: MetricsGroup, spanMs: 
     case "level":
       return level(measure.came, measure.went);
     case "pace":
-      return count(measure.count) / (spanMs / 60_000);
+      return spanMs > 0 ? count(measure.count) / (spanMs / 60_000) : null;
     case "drain": {
-      const perSecond = count(measure.went) / (spanMs / 1_000);
-      return perSecond === 0 ? null : level(measure.came, measure.went) / perSecond;
+      const went = count(measure.went);
+      return spanMs > 0 && went > 0 ? (level(measure.came, measure.went) / went) * (spanMs / 1_000) : null;
     }
     case "distinct":
       return group[`${measure.contacts}_contacts`] ?? 0;

@@ -47,12 +47,21 @@ export function askMetrics(db: Db, parameters: z.output<typeof metricsParameters
       const { query, parts } = last;
       return {
         account,
-        dependsOnNow: query.metrics.some((id) => findMetric(id)?.measure.kind === "age"),
+        dependsOnNow: dependsOnNow(query),
         parts: `${rows ? "metrics" : "metrics totals"}\n${parts}`,
         compute: () => computeMetrics(db, query, rows),
       };
     },
   };
+}
+
+/** Of a range that goes on, what is divided by the time that has passed. */
+export function dependsOnNow({ metrics, to }: MetricsQuery): boolean {
+  const goesOn = to.getTime() > Date.now();
+  return metrics.some((id) => {
+    const kind = findMetric(id)?.measure.kind;
+    return kind === "age" || (goesOn && (kind === "pace" || kind === "drain"));
+  });
 }
 
 /** What a query means depends on these of the account, so they are compared instead of planning it anew. */

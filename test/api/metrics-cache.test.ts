@@ -255,6 +255,30 @@ describe("a cached answer", () => {
     expect(next.json.totals).toEqual(first.json.totals);
   });
 
+  it("is of its minute where it is divided by the time that has passed", async () => {
+    let now = new Date();
+    const timed = await startWith("{ ttl: 600 }", { now: () => now });
+    const accountId = await newAccount();
+    const ahead = { to: "2099-01-01T00:00:00Z", interval: "all" };
+    const questions = {
+      "queue_throughput,queue_depth": ahead,
+      queue_drain_time: ahead,
+      queue_depth: ahead,
+      queue_throughput: {},
+    };
+    const statuses = async () => {
+      const replies = Object.entries(questions).map(([metrics, more]) =>
+        ask(accountId, { to: timed, more: { ...more, metrics } }),
+      );
+      return (await Promise.all(replies)).map(statusOf);
+    };
+    await statuses();
+    now = new Date(now.getTime() + 60_000);
+    const [hit, miss] = ["analytics; hit", "analytics; fwd=miss"];
+    expect(await statuses()).toEqual([miss, miss, hit, hit]);
+    expect(await statuses()).toEqual([hit, hit, hit, hit]);
+  });
+
   it("does not exist when the cache is off", async () => {
     for (const settings of ["{ memory_mb: 0 }", "{ ttl: 0 }"]) {
       const off = await startWith(settings);

@@ -181,6 +181,40 @@ describe("readMetrics", () => {
     });
   });
 
+  it("divides by the time that has passed, and by none that is to come", async () => {
+    const accountId = await newAccount();
+    await store(accountId, [
+      ...["m", "n", "o"].map((id) => sent(id, "2025-03-28T10:00:00Z", { type: "message.queued" })),
+      ...["m", "n"].map((id) => sent(id, "2025-03-28T10:05:00Z")),
+    ]);
+    await fold(accountId);
+    const asked = query(accountId, {
+      from: new Date("2025-03-28T10:00:00Z"),
+      to: new Date("2025-03-28T10:30:00Z"),
+      interval: "15m",
+      metrics: ["queue_throughput", "queue_drain_time"],
+    });
+    const at = async (now: string) => {
+      const { rows, totals } = await readMetrics(test.db, planMetrics(asked), { now: new Date(now) });
+      return [...rows, ...totals].map((row) => [row.queue_throughput, row.queue_drain_time]);
+    };
+    const nothing = [null, null];
+    expect(await at("2025-03-28T10:00:00Z")).toEqual([nothing, nothing, nothing]);
+    expect(await at("2025-03-28T10:10:00Z")).toEqual([[0.2, 300], nothing, [0.2, 300]]);
+    expect(await at("2025-03-28T10:20:00Z")).toEqual([
+      [2 / 15, 450],
+      [0, null],
+      [0.1, 600],
+    ]);
+    const ended = [
+      [2 / 15, 450],
+      [0, null],
+      [2 / 30, 900],
+    ];
+    expect(await at("2025-03-28T10:30:00Z")).toEqual(ended);
+    expect(await at("2026-03-28T10:30:00Z")).toEqual(ended);
+  });
+
   it("does not know an account that does not exist", async () => {
     await expect(read(query("nobody", {}))).rejects.toMatchObject({ code: "account_not_found" });
   });

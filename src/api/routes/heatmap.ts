@@ -17,7 +17,7 @@ import { requireAccount } from "../identity.js";
 import { readQuery } from "../input.js";
 import { metricsCacheOf } from "../metrics-cache/metrics-cache.js";
 import { sendAnswer } from "../metrics-cache/send-answer.js";
-import { partsOf } from "../metrics-question.js";
+import { dependsOnNow, partsOf } from "../metrics-question.js";
 import { type Route, route } from "../route.js";
 import { accountIdText } from "./accounts.js";
 
@@ -68,6 +68,7 @@ export function heatmapRoutes(context: Context): Route[] {
         await sendAnswer(context, request, response, {
           account,
           parts: `heatmap\n${partsOf(query)}`,
+          dependsOnNow: dependsOnNow(query),
           compute,
         });
       },

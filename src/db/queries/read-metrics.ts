@@ -44,13 +44,13 @@ export interface Series {
 
 /**
  * The metrics of one account, rows, totals and freshness from one snapshot. Reads index ranges of the rollups, the
- * combinations only when they are asked for and the bins only for durations. Throws `InvalidInput` (`too_many_rows`)
+ * combinations only when they are asked for and the bins only for durations. What lies after `now` has not passed yet. Throws `InvalidInput` (`too_many_rows`)
  * above `maxRows` and `NotFound` (`account_not_found`).
  */
 export async function readMetrics(
   db: Db,
   plan: MetricsPlan,
-  { maxRows = MAX_METRICS_ROWS }: { maxRows?: number } = {},
+  { maxRows = MAX_METRICS_ROWS, now = new Date() }: { maxRows?: number; now?: Date } = {},
 ): Promise<MetricsResult> {
   const { series, asOf, ages } = await oneSnapshot(db, plan, async (snapshot) => ({
     ...(await readSeries(snapshot, plan, maxRows)),
@@ -59,14 +59,14 @@ export async function readMetrics(
   for (const one of series) followLevels(plan, one);
   const everything = addedUp(series.map(({ buckets }) => buckets.get(TOTAL) ?? {}));
   return {
-    rows: bucketRows(plan, series),
+    rows: bucketRows(plan, series, now),
     totals: series
       .filter(({ buckets }) => buckets.has(TOTAL))
       .map(({ dimensions, buckets }) => ({
         ...dimensions,
         ...plan.measure(
           { ...buckets.get(TOTAL), oldest_age: ages.get(keyOf(Object.values(dimensions))) },
-          plan.query.to.getTime() - plan.query.from.getTime(),
+          Math.min(plan.query.to.getTime(), now.getTime()) - plan.query.from.getTime(),
         ),
       })),
     as_of: new Date(asOf).toISOString(),
@@ -172,13 +172,13 @@ function followLevels(plan: MetricsPlan, { buckets }: Series): void {
 }
 
 /** By bucket. Without dimensions every bucket has its row, empty ones too. */
-function bucketRows(plan: MetricsPlan, series: readonly Series[]): MetricsRow[] {
+function bucketRows(plan: MetricsPlan, series: readonly Series[], now: Date): MetricsRow[] {
   const { bucketStarts, query } = plan;
   const isFilled = query.groupBy.length === 0;
   return bucketStarts.flatMap((start, index) => {
     const bucket = new Date(start).toISOString();
     const end = bucketStarts[index + 1] ?? query.to.getTime();
-    const spanMs = end - Math.max(start, query.from.getTime());
+    const spanMs = Math.min(end, now.getTime()) - Math.max(start, query.from.getTime());
     return series.flatMap(({ dimensions, buckets }) => {
       const group = buckets.get(index + 1);
       return group || isFilled ? [{ bucket, ...dimensions, ...plan.measure(group ?? {}, spanMs) }] : [];
