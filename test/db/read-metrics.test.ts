@@ -181,6 +181,39 @@ describe("readMetrics", () => {
     });
   });
 
+  it("has a total of what stands in the queue or moved, and of nothing that left it long ago", async () => {
+    const accountId = await newAccount();
+    const say = (id: string, type: "queued" | "sent", time: string) =>
+      sent(id, time, { type: `message.${type}`, channel_id: id });
+    await store(accountId, [
+      ...[say("gone", "queued", "2025-03-28T10:00:00Z"), say("gone", "sent", "2025-03-28T11:00:00Z")],
+      say("stands", "queued", "2025-03-28T10:00:00Z"),
+      ...[say("leaves", "queued", "2025-03-28T10:00:00Z"), say("leaves", "sent", "2025-04-02T10:00:00Z")],
+      ...[say("passes", "queued", "2025-04-02T10:00:00Z"), say("passes", "sent", "2025-04-02T10:01:00Z")],
+    ]);
+    await fold(accountId);
+    const asked = (more: Partial<MetricsQuery>) =>
+      query(accountId, {
+        from: new Date("2025-04-01T00:00:00Z"),
+        to: new Date("2025-04-05T00:00:00Z"),
+        metrics: ["queue_depth", "messages_dequeued"],
+        groupBy: ["channel_id"],
+        ...more,
+      });
+    expect((await read(asked({}))).totals).toEqual([
+      { channel_id: "leaves", queue_depth: 0, messages_dequeued: 1 },
+      { channel_id: "passes", queue_depth: 0, messages_dequeued: 1 },
+      { channel_id: "stands", queue_depth: 1, messages_dequeued: 0 },
+    ]);
+    // What has left is measured all the same.
+    const gone = asked({ filters: { channel_id: ["gone"] } });
+    expect(await read(gone)).toMatchObject({ totals: [], has_queue: true });
+    expect(await read({ ...gone, groupBy: [] })).toMatchObject({
+      totals: [{ queue_depth: 0, messages_dequeued: 0 }],
+      has_queue: true,
+    });
+  });
+
   it("divides by the time that has passed, and by none that is to come", async () => {
     const accountId = await newAccount();
     await store(accountId, [

@@ -56,12 +56,13 @@ export async function readMetrics(
     ...(await readSeries(snapshot, plan, maxRows)),
     ages: plan.asksAge ? await oldestQueued(snapshot, plan.query) : new Map<string, number>(),
   }));
-  for (const one of series) followLevels(plan, one);
+  const shown = new Set(series.filter(({ buckets }) => buckets.has(TOTAL)));
+  for (const one of series) if (followLevels(plan, one)) shown.add(one);
   const everything = addedUp(series.map(({ buckets }) => buckets.get(TOTAL) ?? {}));
   return {
     rows: bucketRows(plan, series, now),
     totals: series
-      .filter(({ buckets }) => buckets.has(TOTAL))
+      .filter((one) => shown.has(one))
       .map(({ dimensions, buckets }) => ({
         ...dimensions,
         ...plan.measure(
@@ -156,10 +157,13 @@ const compareTexts = (a: string, b: string): number =>
   SURROGATE.test(a) || SURROGATE.test(b) ? Buffer.compare(Buffer.from(a), Buffer.from(b)) : a < b ? -1 : 1;
 const SURROGATE = /[\ud800-\udfff]/;
 
-/** Carries what is counted since the beginning through the buckets, those without a row too, as `upto_<column>`. */
-function followLevels(plan: MetricsPlan, { buckets }: Series): void {
+/**
+ * Carries what is counted since the beginning through the buckets, those without a row too, as `upto_<column>`. Whether
+ * any of it stands at the end: that is a total even if nothing moved in the range.
+ */
+function followLevels(plan: MetricsPlan, { buckets }: Series): boolean {
   const levels = [...new Set(plan.rollups.flatMap((own) => own.levels))];
-  if (levels.length === 0) return;
+  if (levels.length === 0) return false;
   const upto = Object.fromEntries(levels.map((name) => [`upto_${name}`, buckets.get(BEFORE)?.[name] ?? 0]));
   const isFilled = plan.query.groupBy.length === 0;
   for (let bucket = 1; bucket <= plan.bucketStarts.length; bucket++) {
@@ -167,8 +171,8 @@ function followLevels(plan: MetricsPlan, { buckets }: Series): void {
     for (const name of levels) upto[`upto_${name}`]! += group?.[name] ?? 0;
     if (group || isFilled) buckets.set(bucket, { ...group, ...upto });
   }
-  // A level that stands without any movement in the range is a total all the same.
   buckets.set(TOTAL, { ...buckets.get(TOTAL), ...upto });
+  return upto.upto_queued !== upto.upto_dequeued;
 }
 
 /** By bucket. Without dimensions every bucket has its row, empty ones too. */
