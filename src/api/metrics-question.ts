@@ -143,5 +143,6 @@ const notesOf = (query: MetricsQuery, { has_queue }: MetricsResult) =>
     .map((metric) => ({
       metric,
       code: "not_measured",
-      message: "No source of the account says when messages are queued (message.queued).",
+      message:
+        "Nothing that was asked for is known to have been queued (message.queued) before the end of the range.",
     }));
