@@ -123,11 +123,7 @@ async function computeMetrics(db: Db, query: MetricsQuery, withRows: boolean) {
     to: query.to.toISOString(),
     interval: query.interval,
     time_zone: query.timeZone,
-    basis: query.basis,
-    groups: query.groups,
-    responders: query.responders,
-    clock: query.clock,
-    hours: query.hours,
+    ...choicesOf(query),
     as_of: result.as_of,
     coverage: result.coverage,
     notes: notesOf(query, result),
@@ -136,8 +132,17 @@ async function computeMetrics(db: Db, query: MetricsQuery, withRows: boolean) {
   };
 }
 
+/** What was chosen, or is where nothing was. */
+export const choicesOf = ({ basis, groups, responders, clock, hours }: MetricsQuery) => ({
+  basis,
+  groups,
+  responders,
+  clock,
+  hours,
+});
+
 /** Why a metric is null throughout. */
-const notesOf = (query: MetricsQuery, { has_queue }: MetricsResult) =>
+export const notesOf = (query: MetricsQuery, { has_queue }: Pick<MetricsResult, "has_queue">) =>
   query.metrics
     .filter((id) => findMetric(id)?.needsQueue && !has_queue)
     .map((metric) => ({

@@ -11,6 +11,9 @@ export interface Heatmap {
   cells: (number | null)[];
   total: number | null;
   as_of: string;
+  coverage: ReturnType<HeatmapPlan["coverage"]>;
+  /** Whether a queued event is known of what was asked for. */
+  has_queue: boolean;
 }
 
 /**
@@ -32,5 +35,7 @@ export async function readHeatmap(db: Db, plan: HeatmapPlan, now = new Date()): 
       passed.reduce((sum, hours) => sum + hours, 0),
     ),
     as_of: new Date(asOf).toISOString(),
+    coverage: plan.coverage(groups.get(TOTAL) ?? {}),
+    has_queue: queued > 0,
   };
 }
