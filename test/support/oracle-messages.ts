@@ -6,7 +6,7 @@ export type Stage = (typeof stages)[number];
 const qualityRank: Record<TimeQuality, number> = { provider: 0, gateway: 1, observed: 2, inferred: 3 };
 const qualityOf = (event: EventJson): TimeQuality => event.time_quality ?? "provider";
 
-/** What belongs together travels together: one event decides the whole value of a fact, if it has the leading part. */
+/** What belongs together travels together: one event decides the whole value of a fact, if it has the leading part, of `origin` any. */
 const factReaders = {
   channel_id: (event: EventJson) => event.channel_id,
   direction: (event: EventJson) =>
@@ -21,8 +21,7 @@ const factReaders = {
       ? undefined
       : together({ content_kind: event.content_kind, text_length: event.text_length }),
   reply_to: (event: EventJson) => event.reply_to,
-  origin: (event: EventJson) =>
-    event.origin === undefined ? undefined : together({ origin: event.origin, agent_id: event.agent_id }),
+  origin: (event: EventJson) => together({ origin: event.origin, agent_id: event.agent_id }),
   template: (event: EventJson) => event.template,
   campaign_id: (event: EventJson) => event.campaign_id,
   tags: (event: EventJson) => event.tags,

@@ -1,4 +1,4 @@
-import { hasArrived } from "../fold/message-state.js";
+import { isFailed } from "../fold/message-state.js";
 import { prepared } from "../prepared.js";
 import { appendDeltasSql, appendedRows } from "../rollups/append.js";
 import {
@@ -21,7 +21,7 @@ export const chatKeyOf = (row: string): string => `md5(row(${chatOf(row)}, ${row
 
 /** Whether a message is part of a conversation: what never left us answers nobody. */
 export const isSpoken = (row: string): string =>
-  `(${row}.direction = 'inbound' or ${row}.direction = 'outbound' and (${row}.failed_at is null or ${hasArrived(row)}))`;
+  `(${row}.direction = 'inbound' or ${row}.direction = 'outbound' and not ${isFailed(row)})`;
 
 /** Whether nobody typed it. An unknown origin counts as a person. */
 export const isAutomatic = (row: string): string =>

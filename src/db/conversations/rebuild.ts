@@ -97,7 +97,7 @@ async function takeMarks(
       delete from conversation_marks m
       using (
         select chat_key, month from conversation_marks
-        where account_id = ${accountId} order by marked_at, chat_key, month limit ${limit}
+        where account_id = ${accountId} order by counted_to, marked_at, chat_key, month limit ${limit}
       ) first
       where m.account_id = ${accountId} and m.chat_key = first.chat_key and m.month = first.month
       returning m.chat_key, m.chat_id, m.channel_id, m.from_at, m.to_at,
