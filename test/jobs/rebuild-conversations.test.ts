@@ -63,6 +63,30 @@ const expectSound = async (accountId: string) => {
 };
 
 describe("a rebuild of conversations", () => {
+  it("takes what is sent in the second of a question for its answer, whatever their ids", async () => {
+    const at = "2025-03-03T10:00:00Z";
+    const facts = { chatId: "ann", channelId: "c1" };
+    await storeEvents(test, [
+      newEvent("second", "wamid.Z", "received", at, facts),
+      newEvent("second", "wamid.A", "sent", at, { ...facts, origin: "bot" }),
+      newEvent("second", "wamid.B", "received", "2025-03-03T10:00:09Z", facts),
+    ]);
+    await test.work(foldEvents, { accountId: "second" });
+    await rebuild("second");
+    const { rows } = await test.pool.query(
+      `select slot, answered_at from conversation_turns where account_id = 'second' and lens & 1 = 1 order by slot`,
+    );
+    expect(rows).toEqual([
+      { slot: 0, answered_at: new Date(at) },
+      { slot: 1, answered_at: null },
+    ]);
+    // Not by the question, which has the same time and another id.
+    const answered = await test.pool.query(
+      "select answered_at from messages where account_id = 'second' and message_id = 'wamid.A'",
+    );
+    expect(answered.rows).toEqual([{ answered_at: new Date("2025-03-03T10:00:09Z") }]);
+  });
+
   it("is asked for by the fold, reads what it has marked, and finds nothing the second time", async () => {
     const { enqueued } = await seed("a");
     expect(enqueued).toEqual([
