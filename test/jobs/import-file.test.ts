@@ -99,6 +99,41 @@ describe("an import of events", () => {
   });
 });
 
+describe("an import into an account whose old messages are gone", () => {
+  const floorOf = (accountId: string, floor: string) =>
+    test.pool.query("update accounts set messages_from = $2 where account_id = $1", [accountId, floor]);
+
+  it("refuses the rows that are too old, whole messages too", async () => {
+    await importNow(test, "floor", { format: "events" }, eventsFile(1));
+    await floorOf("floor", "2026-01-01");
+    const file = [
+      "message_id,sent_at,delivered_at",
+      "old,2025-03-01T09:00:00Z,",
+      "both,2025-12-31T23:59:59Z,2026-01-01T00:00:01Z",
+      "young,2026-01-01T00:00:00Z,",
+    ].join("\n");
+    const { key, run } = await importNow(test, "floor", { format: "messages" }, file);
+    expect(run.result).toMatchObject({ rows: 3, accepted: 1, duplicates: 0, rejected: 2 });
+    const problem =
+      "occurred_at,too_old,occurred_at: the account keeps messages from 2026-01-01T00:00:00.000Z on";
+    expect(await report(key)).toEqual(["row,field,code,message", `2,${problem}`, `3,${problem}`, ""]);
+    await foldAll(test, "floor");
+    expect(await messagesOf(test, "floor")).toMatchObject([{ message_id: "m2" }, { message_id: "young" }]);
+  });
+
+  it("judges in a later attempt as in the first one", async () => {
+    const key = await insertImport(test, "risen", { format: "events" }, eventsFile(3_000));
+    const stop = new AbortController();
+    // After its first batch it asks for a fold.
+    const enqueue = async () => stop.abort(new Interrupted("shutdown", "stopped by the test"));
+    await expect(test.work(importFile, key, { signal: stop.signal, enqueue })).rejects.toThrow("stopped");
+    expect((await test.run(key)).cursor).toMatchObject({ accepted: 1_000, messages_from: null });
+    await floorOf("risen", "2026-04-01");
+    await test.work(importFile, key);
+    expect((await test.run(key)).result).toMatchObject({ accepted: 3_000, rejected: 0 });
+  });
+});
+
 describe("an import that is stopped midway", () => {
   const total = 20_000;
   const bad = [3, 1_500, 19_000];
