@@ -1,3 +1,4 @@
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { defaultSettings } from "../../src/analytics/account-settings.js";
 import { findConfiguredAccount, updateAccount } from "../../src/db/queries/accounts.js";
@@ -63,6 +64,19 @@ const expectSound = async (accountId: string) => {
 };
 
 describe("a rebuild of conversations", () => {
+  it("waits for nobody who is marking chats, and reads those the next time", async () => {
+    await seed("marked", 3);
+    await test.db.transaction().execute(async (trx) => {
+      const { rows } = await sql<{ chat_key: string }>`
+        select chat_key from conversation_marks where account_id = 'marked' order by marked_at, chat_key limit 1
+        for update`.execute(trx);
+      expect(rows).toHaveLength(1);
+      expect((await rebuild("marked")).result).toMatchObject({ stretches: 2, conversations: 2 });
+    });
+    expect((await rebuild("marked")).result).toMatchObject({ stretches: 1, conversations: 1 });
+    await expectSound("marked");
+  });
+
   it("takes what is sent in the second of a question for its answer, whatever their ids", async () => {
     const at = "2025-03-03T10:00:00Z";
     const facts = { chatId: "ann", channelId: "c1" };
