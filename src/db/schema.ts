@@ -157,6 +157,8 @@ export interface ImportCursor {
   rows: number;
   accepted: number;
   duplicates: number;
+  /** The time before which rows are too old, as the first attempt found it; null = none are. */
+  messages_from: string | null;
 }
 
 export interface RunError {

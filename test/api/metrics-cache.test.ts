@@ -161,6 +161,23 @@ describe("a cached answer", () => {
       expect([other, await status({ ...base, ...other })]).toEqual([other, "analytics; fwd=miss"]);
   });
 
+  it("is computed again when nothing but an opt-out was counted", async () => {
+    const accountId = await newAccount();
+    const optOuts = () => ask(accountId, { more: { metrics: "opt_outs" } });
+    expect((await optOuts()).json.totals).toEqual([{ opt_outs: 0 }]);
+    const event = {
+      account_id: accountId,
+      type: "preference.changed" as const,
+      contact_id: "ann",
+      occurred_at: "2025-03-01T10:00:00Z",
+      change: { kind: "marketing", value: "stop" },
+    };
+    await storeEvents(app.context.db, accountId, [event]);
+    await foldBatch(app.context.db, accountId, { limit: 1_000 });
+    const reply = await optOuts();
+    expect([statusOf(reply), reply.json.totals]).toEqual(["analytics; fwd=miss", [{ opt_outs: 1 }]]);
+  });
+
   it("is not the answer of another tenant", async () => {
     const [mine, theirs] = [await newAccount(), await newAccount()];
     await send(mine, 2);

@@ -139,6 +139,30 @@ describe("GET /analytics/metrics", () => {
     expect(await sent({ "filter[direction]": "sideways" })).toBe(0);
   });
 
+  it("says why it is null of a combination whose queue is not measured, beside one whose queue is", async () => {
+    await admin("POST", "/analytics/accounts", { account_id: "queues" });
+    const own = (messageId: string, type: string, channelId: string) =>
+      event(messageId, type, range.from, { accountId: "queues", channelId });
+    await insertEvents(app.context.db, [
+      own("a", "queued", "queued"),
+      own("a", "sent", "queued"),
+      own("b", "sent", "sent"),
+    ]);
+    await foldBatch(app.context.db, "queues", { limit: 100 });
+    const asked = { account_id: "queues", metrics: "queue_depth,messages_sent", interval: "all" };
+    const { json } = await ask({ ...asked, group_by: "channel_id" });
+    expect(json.totals).toEqual([
+      { channel_id: "queued", queue_depth: 0, messages_sent: 1 },
+      { channel_id: "sent", queue_depth: null, messages_sent: 1 },
+    ]);
+    const notes = [{ metric: "queue_depth", code: "not_measured", message: expect.any(String) }];
+    expect(json.notes).toEqual(notes);
+    const noted = async (more: Record<string, string>) => (await ask({ ...asked, ...more })).json.notes;
+    expect(await noted({})).toEqual([]);
+    expect(await noted({ group_by: "channel_id", "filter[channel_id]": "queued" })).toEqual([]);
+    expect(await noted({ "filter[channel_id]": "sent" })).toEqual(notes);
+  });
+
   it("names what is wrong", async () => {
     const { account_id: _, ...noAccount } = range;
     const { from: __, ...noFrom } = range;

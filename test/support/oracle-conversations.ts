@@ -68,7 +68,12 @@ function takesPart(message: OracleMessage): boolean {
 }
 
 function inOrder(a: OracleMessage, b: OracleMessage): number {
-  return a.anchor - b.anchor || Buffer.compare(Buffer.from(a.message_id), Buffer.from(b.message_id));
+  const isOurs = ({ facts }: OracleMessage) => Number(facts.direction === "outbound");
+  return (
+    a.anchor - b.anchor ||
+    isOurs(a) - isOurs(b) ||
+    Buffer.compare(Buffer.from(a.message_id), Buffer.from(b.message_id))
+  );
 }
 
 /** The messages of each chat that take part, in their order. */

@@ -1,7 +1,7 @@
 import { prepared } from "../prepared.js";
 import { appendDeltasSql, appendedRows } from "../rollups/append.js";
 import { contributingColumns, messageDeltasSql, messageRollups } from "../rollups/messages.js";
-import { chatOf, isSpoken } from "./conversation-statement.js";
+import { chatOf, inOrder, isSpoken } from "./conversation-statement.js";
 
 const unchanged = contributingColumns.filter((name) => name !== "answered_at");
 
@@ -30,7 +30,7 @@ near as (
 ),
 followed as (
   select *, lead(at) over w as next_at, lead(direction) over w as next_direction
-  from near where is_spoken window w as (partition by n order by at, message_id collate "C")
+  from near where is_spoken window w as (partition by n order by ${inOrder("near")})
 ),
 attributed as (
   select message_id, answered_at,

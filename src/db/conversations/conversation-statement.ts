@@ -27,6 +27,13 @@ export const isSpoken = (row: string): string =>
 export const isAutomatic = (row: string): string =>
   `coalesce(${row}.origin in ('bot', 'automation', 'campaign'), false)`;
 
+/**
+ * The order of a conversation. WhatsApp tells whole seconds, so a question and what answers it at once often share a time:
+ * of equal times the customer's message comes first. Between those of one side the id decides, which says nothing.
+ */
+export const inOrder = (row: string): string =>
+  `${row}.at, ${row}.direction = 'outbound', ${row}.message_id collate "C"`;
+
 /** What a message is in the flow: the button that was chosen, the template that was sent, else the kind of content. */
 const stepOf = (row: string): string => `left(case
          when ${row}.direction = 'inbound' then
@@ -94,7 +101,7 @@ with stretches as materialized (
 ),
 spoken as materialized (
   select s.n, s.chat_key, s.chat_id, s.channel_id, m.*,
-         row_number() over (partition by s.n order by m.at, m.message_id collate "C") as line
+         row_number() over (partition by s.n order by ${inOrder("m")}) as line
   from stretches s cross join lateral (
     select date_trunc('milliseconds', m.anchor_at) as at, m.message_id, m.direction, m.agent_id, m.contact_id, m.chat_kind,
            m.direction = 'outbound' and ${isAutomatic("m")} as is_automatic, ${stepOf("m")} as step

@@ -85,7 +85,10 @@ export async function rebuildConversations(
   });
 }
 
-/** Removes the oldest marks and widens them to the conversations that they touch: those are read whole. */
+/**
+ * Removes the oldest marks and widens them to the conversations that they touch: those are read whole. Marks that somebody
+ * is just writing are left for the next time: whoever marks all chats takes them in another order, and folds would wait too.
+ */
 async function takeMarks(
   trx: Kysely<Database>,
   accountId: string,
@@ -98,6 +101,7 @@ async function takeMarks(
       using (
         select chat_key, month from conversation_marks
         where account_id = ${accountId} order by counted_to, marked_at, chat_key, month limit ${limit}
+        for update skip locked
       ) first
       where m.account_id = ${accountId} and m.chat_key = first.chat_key and m.month = first.month
       returning m.chat_key, m.chat_id, m.channel_id, m.from_at, m.to_at,

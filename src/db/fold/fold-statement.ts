@@ -196,15 +196,15 @@ messages_upserted as (
 ),
 ${conversationMarksSql},
 preferences_inserted as (
-  insert into preference_changes (account_id, contact_id, occurred_at, is_opt_out, channel_id)
-  select distinct on (contact_id, occurred_at, is_opt_out) $1, contact_id, occurred_at, is_opt_out, channel_id
+  insert into preference_changes (account_id, contact_id, occurred_at, is_opt_out, channel_key, channel_id)
+  select distinct $1, contact_id, occurred_at, is_opt_out, md5(coalesce(channel_id, ''))::uuid as channel_key, channel_id
   from (
     select coalesce(contact_id, '') as contact_id, date_trunc('milliseconds', occurred_at) as occurred_at,
            change ->> 'value' = 'stop' as is_opt_out, channel_id
     from batch
     where type = 'preference.changed' and change ->> 'value' in ('stop', 'resume') and ${isKept}
   ) mind
-  order by contact_id, occurred_at, is_opt_out, channel_id
+  order by contact_id, occurred_at, is_opt_out, channel_key
   on conflict do nothing
   returning occurred_at, is_opt_out, channel_id
 ),

@@ -83,8 +83,10 @@ create table preference_changes (
   contact_id text not null,
   occurred_at timestamptz not null,
   is_opt_out boolean not null,
+  -- A digest, for the same reason; that of an empty text where no channel is named.
+  channel_key uuid not null,
   channel_id text,
-  primary key (account_id, contact_id, occurred_at, is_opt_out)
+  primary key (account_id, contact_id, occurred_at, is_opt_out, channel_key)
 );
 
 alter table dimension_sets

@@ -21,7 +21,7 @@ export interface MetricsResult {
   as_of: string;
   /** How far the numbers can be trusted, over the whole range. */
   coverage: ReturnType<MetricsPlan["coverage"]>;
-  /** Whether a queued event is known of what was asked for. */
+  /** Whether a queued event is known of each combination that is told. */
   has_queue: boolean;
 }
 
@@ -72,7 +72,7 @@ export async function readMetrics(
       })),
     as_of: new Date(asOf).toISOString(),
     coverage: plan.coverage(everything),
-    has_queue: Boolean(everything.upto_queued),
+    has_queue: series.length > 0 && series.every(({ buckets }) => buckets.get(TOTAL)?.upto_queued),
   };
 }
 
