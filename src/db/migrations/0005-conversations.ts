@@ -139,6 +139,7 @@ create table conversation_rollup_deltas (like conversation_rollups including def
   with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 create index conversation_rollup_deltas_by_bucket on conversation_rollup_deltas (account_id, bucket);
 
+-- frozen: how many of the conversations have been removed by age.
 create table flow_edges (
   account_id text not null,
   zone_id smallint not null,
@@ -148,6 +149,7 @@ create table flow_edges (
   from_step text,
   to_step text,
   conversations integer not null,
+  frozen integer not null default 0,
   primary key (account_id, zone_id, day, edge_id)
 );
 `)
