@@ -264,7 +264,7 @@ measured_states as materialized (
          case when has_arrived then reply_at end as reply_at,
          case when has_arrived then click_at end as click_at,
          case when has_arrived then reaction_at end as reaction_at,
-         case when has_arrived then least(reply_at, click_at, reaction_at, read_at, played_at) end as engaged_at,
+         case when is_outbound and has_arrived then least(reply_at, click_at, reaction_at, read_at, played_at) end as engaged_at,
          case when is_outbound then case when queued_at - date_bin('1 millisecond', queued_at, 'epoch'::timestamptz) < interval '2 microseconds' and sent_at - date_bin('1 millisecond', sent_at, 'epoch'::timestamptz) < interval '2 microseconds' then round(date_part('epoch', sent_at - queued_at) * 1000)::bigint end end as send_ms,
          case when is_outbound and not is_group then case when sent_at - date_bin('1 millisecond', sent_at, 'epoch'::timestamptz) < interval '2 microseconds' and delivered_at - date_bin('1 millisecond', delivered_at, 'epoch'::timestamptz) < interval '2 microseconds' then round(date_part('epoch', delivered_at - sent_at) * 1000)::bigint end end as deliver_ms,
          case when is_outbound and not is_group then case when delivered_at - date_bin('1 millisecond', delivered_at, 'epoch'::timestamptz) < interval '2 microseconds' and read_at - date_bin('1 millisecond', read_at, 'epoch'::timestamptz) < interval '2 microseconds' then round(date_part('epoch', read_at - delivered_at) * 1000)::bigint end end as read_ms,

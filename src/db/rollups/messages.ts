@@ -205,7 +205,7 @@ measured_states as materialized (
          case when has_arrived then reply_at end as reply_at,
          case when has_arrived then click_at end as click_at,
          case when has_arrived then reaction_at end as reaction_at,
-         case when has_arrived then least(reply_at, click_at, reaction_at, read_at, played_at) end as engaged_at,
+         case when is_outbound and has_arrived then least(reply_at, click_at, reaction_at, read_at, played_at) end as engaged_at,
          case when is_outbound then ${elapsedMs("queued_at", "sent_at")} end as send_ms,
          case when is_outbound and not is_group then ${elapsedMs("sent_at", "delivered_at")} end as deliver_ms,
          case when is_outbound and not is_group then ${elapsedMs("delivered_at", "read_at")} end as read_ms,
