@@ -132,7 +132,7 @@ const anchorMask = `case when is_outbound then ${masks(
   ["is_failed", "cohort_group_failed"],
   ["recipients_delivered = recipients", "group_delivered_to_all"],
 )} else 0 end
-  else ${masks(["received_at is not null", "cohort_received"], ["is_timed_by_provider", "provider_timed"])} end`;
+  else ${masks(["received_at is not null", "cohort_received"], ["received_at is not null and is_timed_by_provider", "provider_timed"])} end`;
 
 /** When each counter of the event basis counts: the stage's own time, else that of the stage which implies it. */
 const placements: readonly { at: string; mask: string }[] = [
