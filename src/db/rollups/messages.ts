@@ -132,7 +132,7 @@ const anchorMask = `case when is_outbound then ${masks(
   ["is_failed", "cohort_group_failed"],
   ["recipients_delivered = recipients", "group_delivered_to_all"],
 )} else 0 end
-  else ${masks(["received_at is not null", "cohort_received"], ["is_timed_by_provider", "provider_timed"])} end`;
+  else ${masks(["received_at is not null", "cohort_received"], ["received_at is not null and is_timed_by_provider", "provider_timed"])} end`;
 
 /** When each counter of the event basis counts: the stage's own time, else that of the stage which implies it. */
 const placements: readonly { at: string; mask: string }[] = [
@@ -205,7 +205,7 @@ measured_states as materialized (
          case when has_arrived then reply_at end as reply_at,
          case when has_arrived then click_at end as click_at,
          case when has_arrived then reaction_at end as reaction_at,
-         case when has_arrived then least(reply_at, click_at, reaction_at, read_at, played_at) end as engaged_at,
+         case when is_outbound and has_arrived then least(reply_at, click_at, reaction_at, read_at, played_at) end as engaged_at,
          case when is_outbound then ${elapsedMs("queued_at", "sent_at")} end as send_ms,
          case when is_outbound and not is_group then ${elapsedMs("sent_at", "delivered_at")} end as deliver_ms,
          case when is_outbound and not is_group then ${elapsedMs("delivered_at", "read_at")} end as read_ms,
