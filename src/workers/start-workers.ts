@@ -123,7 +123,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
 }
 
 /** Every queue may run COPYs at the same time as its other work. */
-const copyPoolSize = (config: Context["config"]) => config.workers.concurrency * 2 + 1;
+export const copyPoolSize = (config: Context["config"]) => config.workers.concurrency * 2 + 1;
 
 function indexByKind(definitions: readonly AnyJob[]): Map<string, AnyJob> {
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]));
