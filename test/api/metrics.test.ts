@@ -93,6 +93,31 @@ describe("GET /analytics/metrics", () => {
     expect(json.time_zone).toBe("UTC");
   });
 
+  it("says why nothing of the queue is measured, whatever the reason", async () => {
+    await admin("POST", "/analytics/accounts", { account_id: "queue" });
+    await insertEvents(app.context.db, [
+      event("q", "queued", "2025-03-30T08:00:00Z", { accountId: "queue", channelId: "c1" }),
+      event("p", "sent", "2025-03-30T08:00:00Z", { accountId: "queue", channelId: "c2" }),
+    ]);
+    await foldBatch(app.context.db, "queue", { limit: 100 });
+    const metrics = { metrics: "queue_depth,messages_sent" };
+    const inQueue = { ...metrics, account_id: "queue" };
+    const note = {
+      metric: "queue_depth",
+      code: "not_measured",
+      message:
+        "Nothing that was asked for is known to have been queued (message.queued) before the end of the range.",
+    };
+    expect((await ask(inQueue)).json).toMatchObject({ notes: [], totals: [{ queue_depth: 1 }] });
+    for (const nothing of [
+      // No source of the account says it; what is filtered was not queued; nothing was so early.
+      { ...metrics },
+      { ...inQueue, "filter[channel_id]": "c2" },
+      { ...inQueue, from: "2025-03-01T00:00:00Z", to: "2025-03-02T00:00:00Z" },
+    ])
+      expect((await ask(nothing)).json).toMatchObject({ notes: [note], totals: [{ queue_depth: null }] });
+  });
+
   it("groups and filters by dimensions, unknown values included", async () => {
     const metric = { metrics: "messages_sent", interval: "all" };
     const grouped = await ask({ ...metric, group_by: "channel_id,template" });

@@ -1,10 +1,13 @@
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { defaultSettings } from "../../src/analytics/account-settings.js";
+import { planMetrics } from "../../src/analytics/metrics-plan.js";
 import { findConfiguredAccount, updateAccount } from "../../src/db/queries/accounts.js";
+import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
 import { foldEvents } from "../../src/jobs/fold-events.js";
 import { rebuildConversationsJob } from "../../src/jobs/rebuild-conversations.js";
+import { query } from "../support/metrics-cells.js";
 import { newEvent, openWork, storeEvents, type TestWork } from "../support/work.js";
 
 let test: TestWork;
@@ -183,6 +186,31 @@ describe("a rebuild of conversations", () => {
     expect(await count("conversations", "d")).toBe(20);
     await expectSound("d");
     expect((await state("d"))[0]).not.toEqual(built[0]);
+  });
+
+  it("knows the agent who answered, whether or not an origin is named", async () => {
+    const facts = { chatId: "chat", channelId: "c1" };
+    await storeEvents(test, [
+      newEvent("agents", "q", "received", "2025-03-01T09:00:00Z", facts),
+      newEvent("agents", "a", "sent", "2025-03-01T10:00:00Z", { ...facts, agentId: "ann" }),
+      // Says less, and later: what is known stays.
+      newEvent("agents", "a", "delivered", "2025-03-01T10:00:01Z", facts),
+    ]);
+    await test.work(foldEvents, { accountId: "agents" });
+    await rebuild("agents");
+    const { rows } = await test.pool.query(
+      "select agent_id, lens from conversation_turns where account_id = 'agents'",
+    );
+    expect(rows).toEqual([{ agent_id: "ann", lens: 3 }]);
+    const asked = query("agents", {
+      from: new Date("2025-03-01T00:00:00Z"),
+      to: new Date("2025-03-02T00:00:00Z"),
+      metrics: ["turns_answered"],
+      groupBy: ["agent_id"],
+    });
+    expect((await readMetrics(test.db, planMetrics(asked))).totals).toEqual([
+      { agent_id: "ann", turns_answered: 1 },
+    ]);
   });
 
   it("of an account that is not there does nothing", async () => {

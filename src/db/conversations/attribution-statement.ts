@@ -1,3 +1,4 @@
+import { prepared } from "../prepared.js";
 import { appendDeltasSql, appendedRows } from "../rollups/append.js";
 import { contributingColumns, messageDeltasSql, messageRollups } from "../rollups/messages.js";
 import { chatOf, inOrder, isSpoken } from "./conversation-statement.js";
@@ -10,7 +11,7 @@ const unchanged = contributingColumns.filter((name) => name !== "answered_at");
  * chats' ids and channels in step with them, `$6` the reply window in ms. Messages up to a window before a stretch may
  * have got their answer in it; those after it are looked at only as answers. What changes goes to the rollups of messages.
  */
-export const attributionSql = `
+export const attributionSql = prepared(`
 with stretches as materialized (
   select n::integer as n, from_at, to_at, chat_id, channel_id, $6::float8 * interval '1 millisecond' as reach
   from unnest($2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[])
@@ -59,4 +60,4 @@ states as (
 preferences as (
   select 1 as sign, null::timestamptz as occurred_at, false as is_opt_out, null::text as channel_id where false
 ),${messageDeltasSql("states", "preferences")},${appendDeltasSql(messageRollups)}
-select (select count(*)::integer from changed) as messages, ${appendedRows(messageRollups)} as deltas`;
+select (select count(*)::integer from changed) as messages, ${appendedRows(messageRollups)} as deltas`);

@@ -1,4 +1,5 @@
-import { hasArrived } from "../fold/message-state.js";
+import { isFailed } from "../fold/message-state.js";
+import { prepared } from "../prepared.js";
 import { appendDeltasSql, appendedRows } from "../rollups/append.js";
 import {
   conversationColumns,
@@ -20,7 +21,7 @@ export const chatKeyOf = (row: string): string => `md5(row(${chatOf(row)}, ${row
 
 /** Whether a message is part of a conversation: what never left us answers nobody. */
 export const isSpoken = (row: string): string =>
-  `(${row}.direction = 'inbound' or ${row}.direction = 'outbound' and (${row}.failed_at is null or ${hasArrived(row)}))`;
+  `(${row}.direction = 'inbound' or ${row}.direction = 'outbound' and not ${isFailed(row)})`;
 
 /** Whether nobody typed it. An unknown origin counts as a person. */
 export const isAutomatic = (row: string): string =>
@@ -66,9 +67,10 @@ function replaceSql(table: string, keys: readonly string[], columns: readonly st
     keys.map((name) => `${row}.${name} = ${other}.${name}`).join(" and ");
   return `
 ${table}_gone as (
-  delete from ${table} t using old_${table} o
-  where t.account_id = $1 and ${same("t", "o")}
-    and not exists (select from fresh_${table} f where ${same("f", "o")})
+  delete from ${table} where account_id = $1 and ctid = any(array(
+    select held from old_${table} o
+    where not exists (select from fresh_${table} f where ${same("f", "o")})
+  ))
 ),
 ${table}_written as (
   insert into ${table} (account_id, ${[...keys, ...rest].join(", ")})
@@ -91,7 +93,7 @@ ${table}_written as (
  * month it is in at most. A turn is a run of inbound messages with no answer between; for each of both lenses the
  * messages that cannot answer are left out first. Cost: one index range of messages per stretch, probes for the rest.
  */
-export const rebuildSql = `
+export const rebuildSql = prepared(`
 with stretches as materialized (
   select n::integer as n, chat_key, from_at, to_at, chat_id, channel_id
   from unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[], $11::text[], $12::text[])
@@ -179,13 +181,13 @@ fresh_conversation_turns as materialized (
 ),
 old_conversations as materialized (
   select c.* from stretches s cross join lateral (
-    select * from conversations c
+    select c.ctid as held, c.* from conversations c
     where c.account_id = $1 and c.chat_key = s.chat_key and c.started_at between s.from_at and s.to_at
   ) c
 ),
 old_conversation_turns as materialized (
   select t.* from stretches s cross join lateral (
-    select * from conversation_turns t
+    select t.ctid as held, t.* from conversation_turns t
     where t.account_id = $1 and t.chat_key = s.chat_key and t.conversation_started_at between s.from_at and s.to_at
   ) t
 ),${replaceSql("conversations", key, conversationRow)},${replaceSql("conversation_turns", turnKey, [...turnColumns, "slot"])},
@@ -206,4 +208,4 @@ flow_states as (
 ),${conversationDeltasSql("conversation_states", "turn_states")},${appendDeltasSql(conversationRollups)},${flowDeltasSql("flow_states")}
 select (select count(*)::integer from sessioned) as messages,
        (select count(*)::integer from conversations_written) as conversations,
-       ${appendedRows(conversationRollups)} as deltas`;
+       ${appendedRows(conversationRollups)} as deltas`);

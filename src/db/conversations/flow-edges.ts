@@ -14,12 +14,8 @@ stepped as (
   from walked
 )`;
 
-/**
- * Common table expressions that count the ways of conversations, over `states(sign, started_at, steps)`: an edge from
- * each step to the next, by position, one in from nowhere (null) and one out to nowhere; on the local day that the
- * conversation began, in every zone of the account.
- */
-export const flowDeltasSql = (states: string): string => `
+/** The same, counted: `flow_deltas` has what conversations add to every zone of the account. */
+const flowCountsSql = (states: string): string => `
 ${flowSteps(states)},
 flow_days as materialized (
   select bucket, zone_id, ${dayOf("bucket", "time_zone")} as day
@@ -30,12 +26,30 @@ flow_deltas as materialized (
   select zone_id, day, position, from_step, to_step, ${EDGE_ID} as edge_id, sum(sign)::integer as n
   from stepped join flow_days using (bucket)
   group by zone_id, day, position, from_step, to_step having sum(sign) <> 0
-),
+)`;
+
+/**
+ * Common table expressions for whoever removes old conversations under the fold lock: their ways stay counted, and are
+ * expected without them.
+ */
+export const freezeFlowsSql = (states: string): string => `${flowCountsSql(states)},
+flows_frozen as (
+  update flow_edges e set frozen = e.frozen + d.n
+  from flow_deltas d
+  where e.account_id = $1 and e.zone_id = d.zone_id and e.day = d.day and e.edge_id = d.edge_id
+)`;
+
+/**
+ * Common table expressions that count the ways of conversations, over `states(sign, started_at, steps)`: an edge from
+ * each step to the next, by position, one in from nowhere (null) and one out to nowhere; on the local day that the
+ * conversation began, in every zone of the account.
+ */
+export const flowDeltasSql = (states: string): string => `${flowCountsSql(states)},
 flow_summed as materialized (
-  select d.*, d.n + coalesce(o.conversations, 0) as conversations
+  select d.*, d.n + coalesce(o.conversations, 0) as conversations, o.ctid as held
   from flow_deltas d
   left join lateral (
-    select conversations from flow_edges e
+    select ctid, conversations from flow_edges e
     where e.account_id = $1 and e.zone_id = d.zone_id and e.day = d.day and e.edge_id = d.edge_id limit 1
   ) o on true
 ),
@@ -48,13 +62,14 @@ flow_written as (
   returning 1
 ),
 flow_gone as (
-  delete from flow_edges e using flow_summed s
-  where e.account_id = $1 and e.zone_id = s.zone_id and e.day = s.day and e.edge_id = s.edge_id and s.conversations = 0
+  delete from flow_edges
+  where account_id = $1 and ctid = any(array(select held from flow_summed where conversations = 0 and held is not null))
 )`;
 
 /**
- * Counts the ways of all stored conversations for one zone anew. The caller holds the fold lock, so that no rebuild
- * counts meanwhile. Reads every conversation of the account once.
+ * Counts the ways of all stored conversations for one zone anew; of those that are gone only the days of the account's zone
+ * are known, and they keep them. The caller holds the fold lock, so that no rebuild counts meanwhile. Reads every conversation
+ * of the account once.
  */
 export async function buildFlowEdges(
   trx: Kysely<Database>,
@@ -74,7 +89,13 @@ dated as materialized (
   select bucket, ${dayOf("bucket", "(select time_zone from account_zones where account_id = $1 and zone_id = $2)")} as day
   from (select distinct bucket from stepped) met
 )
-insert into flow_edges (account_id, zone_id, day, edge_id, position, from_step, to_step, conversations)
-select $1, $2, day, ${EDGE_ID}, position, from_step, to_step, count(*)
-from stepped join dated using (bucket)
+insert into flow_edges (account_id, zone_id, day, edge_id, position, from_step, to_step, conversations, frozen)
+select $1, $2, day, ${EDGE_ID}, position, from_step, to_step, sum(n), sum(frozen)
+from (
+  select day, position, from_step, to_step, 1 as n, 0 as frozen from stepped join dated using (bucket)
+  union all
+  select day, position, from_step, to_step, e.frozen, e.frozen
+  from accounts a join flow_edges e on e.account_id = a.account_id and e.zone_id = a.zone_id
+  where a.account_id = $1 and a.zone_id <> $2 and e.frozen <> 0
+) counted
 group by day, position, from_step, to_step`;

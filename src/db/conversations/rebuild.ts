@@ -52,6 +52,8 @@ export async function rebuildConversations(
       Math.min(...from.map((one) => one.getTime())),
       Math.max(...to.map((one) => one.getTime())) + 1,
     );
+    // Nothing is known of the size of what is joined: to hash it is right for any. Single rows are probed all the same.
+    await sql`set local enable_nestloop = off`.execute(trx);
     const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
       CompiledQuery.raw(rebuildSql, [
         accountId,
@@ -68,6 +70,7 @@ export async function rebuildConversations(
         channels,
       ]),
     );
+    await sql`set local enable_nestloop = on`.execute(trx);
     const attributed = await trx.executeQuery<{ deltas: number }>(
       CompiledQuery.raw(attributionSql, [accountId, from, to, chats, channels, rules.replyWindowMs]),
     );
@@ -97,7 +100,7 @@ async function takeMarks(
       delete from conversation_marks m
       using (
         select chat_key, month from conversation_marks
-        where account_id = ${accountId} order by marked_at, chat_key, month limit ${limit}
+        where account_id = ${accountId} order by counted_to, marked_at, chat_key, month limit ${limit}
         for update skip locked
       ) first
       where m.account_id = ${accountId} and m.chat_key = first.chat_key and m.month = first.month

@@ -58,7 +58,8 @@ alter table messages
   add column reaction_count integer,
   add column recipients integer,
   add column recipients_delivered integer,
-  add column recipients_read integer;
+  add column recipients_read integer,
+  add column recipients_failed integer;
 create index messages_in_queue on messages (account_id, queued_at)
   where queued_at is not null and accepted_at is null and sent_at is null and delivered_at is null
     and read_at is null and played_at is null and failed_at is null;

@@ -1,8 +1,8 @@
 import { type Kysely, sql } from "kysely";
 
 /**
- * What an account keeps for how long, and what is left of what it no longer keeps: contributions of removed messages in
- * the frozen rollups, digests of their ids, and the events that came too late for them.
+ * What an account keeps for how long, and what is left of what it no longer keeps: contributions of removed messages and
+ * conversations in the frozen rollups, digests of their ids, and the events that came too late for them.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql
@@ -27,6 +27,8 @@ create index preference_changes_by_time on preference_changes (account_id, occur
 
 create table rollups_frozen (like rollups including all);
 create table daily_rollups_frozen (like daily_rollups including all);
+create table conversation_rollups_frozen (like conversation_rollups including all);
+create table daily_conversation_rollups_frozen (like daily_conversation_rollups including all);
 
 create table retired_messages (
   account_id text not null,

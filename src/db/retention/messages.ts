@@ -1,13 +1,9 @@
-import { CompiledQuery, sql } from "kysely";
 import type { Db } from "../client.js";
 import { freezePresenceSql } from "../contacts/apply-presence.js";
 import { PRESENCE_DELTAS, presenceDeltasSql } from "../contacts/presence-deltas.js";
-import { foldBatch, lockWatermark, type Position, preferIndexes } from "../fold/fold-account.js";
-import { applyGrainSql, keptQuartersSql } from "../rollups/apply.js";
-import { DAY_DELTAS, dayDeltasSql, QUARTER_DELTAS } from "../rollups/deltas.js";
-import { dayGrain, quarterGrain } from "../rollups/family.js";
+import { foldBatch, type Position } from "../fold/fold-account.js";
 import { rolledUp } from "../rollups/rolled-up.js";
-import { hasUnbuiltZone } from "./floors.js";
+import { freezeDeltasSql } from "./freeze.js";
 
 const FOLD_ROWS = 5_000;
 
@@ -64,39 +60,17 @@ const retired: readonly Retired[] = [
 ];
 
 /**
- * Freezes what the next messages before the account's floor contribute, and removes them with their recipients, in one
- * transaction: rollups stay the sum of what is frozen and what lives. Digests of their ids stay for a while, so that a
- * late status makes no new message of them. Nothing happens while a zone is being built.
+ * Statements that freeze what messages contribute and remove these with their recipients. Digests of their ids stay for a
+ * while, so that a late status makes no new message of them.
  */
-export async function retireMessages(session: Db, accountId: string, limit: number): Promise<number> {
-  return session.transaction().execute(async (trx) => {
-    await lockWatermark(trx, accountId);
-    await preferIndexes(trx);
-    const { rows } = await sql<{ floor: Date | null; is_waiting: boolean }>`
-      select messages_from as floor, ${hasUnbuiltZone(accountId)} as is_waiting
-      from accounts where account_id = ${accountId}`.execute(trx);
-    const { floor, is_waiting: isWaiting } = rows[0] ?? { floor: null, is_waiting: true };
-    if (isWaiting || !floor) return 0;
-    for (const statement of chunkStatements) {
-      const removed = await trx.executeQuery<{ rows: number }>(
-        CompiledQuery.raw(statement, [accountId, floor, limit]),
-      );
-      if (removed.rows[0]!.rows > 0) return removed.rows[0]!.rows;
-    }
-    return 0;
-  });
-}
-
-const chunkStatements = retired.map(chunkSql);
+export const messageChunkStatements = retired.map(chunkSql);
 
 function chunkSql({ table, keys, isOld, order, beside }: Retired): string {
-  const frozenHere = rolledUp.flatMap(({ family, frozen, sources }) => {
-    const source = sources.find((one) => one.table === table);
-    return source && frozen ? [{ family, frozen, source }] : [];
-  });
-  const [only, ...others] = frozenHere;
-  if (!only || others.length > 0) throw new Error(`${table} contributes to one frozen family`);
-  const { family, frozen, source } = only;
+  const [only, ...others] = rolledUp.flatMap(({ family, sources }) =>
+    sources.filter((one) => one.table === table).map((source) => ({ family, source })),
+  );
+  if (!only || others.length > 0) throw new Error(`${table} contributes to one family`);
+  const { family, source } = only;
   const columns = [...new Set([...keys, ...source.columns])].join(", ");
   return `
 with chunk as materialized (
@@ -104,9 +78,7 @@ with chunk as materialized (
 ),
 ${[
   source.deltas("chunk"),
-  dayDeltasSql(family, QUARTER_DELTAS, "sets"),
-  applyGrainSql(family, { ...quarterGrain(family), table: frozen.quarters }, keptQuartersSql),
-  applyGrainSql(family, { ...dayGrain(family), table: frozen.days }, DAY_DELTAS),
+  freezeDeltasSql(family),
   `removed as (
   delete from ${table} gone using chunk
   where gone.account_id = $1 and ${keys.map((key) => `gone.${key} = chunk.${key}`).join(" and ")}

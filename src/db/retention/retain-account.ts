@@ -1,16 +1,20 @@
 import { sql } from "kysely";
 import type { Retention } from "../../analytics/retention.js";
 import type { Db } from "../client.js";
+import { type ConversationRules, rebuildConversations } from "../conversations/rebuild.js";
 import { longSession } from "../long-session.js";
+import { conversationChunkSql } from "./conversations.js";
 import { removeEvents, removeLeftovers } from "./events.js";
 import { daysBefore, raiseFloors } from "./floors.js";
-import { foldToTheEnd, retireMessages } from "./messages.js";
+import { retireChunk } from "./freeze.js";
+import { foldToTheEnd, messageChunkStatements } from "./messages.js";
 import { addUpOldDays, removeQuarters } from "./rollups.js";
 
 export interface Retained {
   /** False: there is more to do than fitted. */
   done: boolean;
   messages: number;
+  conversations: number;
   events: number;
 }
 
@@ -24,9 +28,13 @@ export interface RetainOptions {
   leaveMonthsToPartitions: boolean;
   /** Rows that go in one transaction: well under a second of the fold lock. */
   chunkRows?: number;
+  /** How the account's chats are read: what waits for that is read before floors rise, else nobody would any more. */
+  rules?: ConversationRules | undefined;
 }
 
 const CHUNK_ROWS = 1_000;
+/** Stretches of chats read in one transaction. */
+const STRETCHES = 100;
 
 /** One chunk; how many rows it took, 0 when nothing is left. */
 export type Chunk = () => Promise<number>;
@@ -49,7 +57,7 @@ export async function retainAccount(db: Db, accountId: string, options: RetainOp
 
 async function retain(session: Db, accountId: string, options: RetainOptions): Promise<Retained> {
   const { retention, now, signal, hasTime, chunkRows = CHUNK_ROWS } = options;
-  const retained: Retained = { done: false, messages: 0, events: 0 };
+  const retained: Retained = { done: false, messages: 0, conversations: 0, events: 0 };
   const all = async (chunk: Chunk, count: (rows: number) => void = () => {}): Promise<boolean> => {
     for (;;) {
       signal.throwIfAborted();
@@ -60,14 +68,28 @@ async function retain(session: Db, accountId: string, options: RetainOptions): P
     }
   };
   await foldToTheEnd(session, accountId, signal);
+  const { rules } = options;
+  const isRead =
+    !rules ||
+    (await all(async () => {
+      const { stretches } = await rebuildConversations(session, accountId, rules, { limit: STRETCHES });
+      return stretches;
+    }));
+  if (!isRead) return retained;
   await raiseFloors(session, accountId, retention, now);
   const eventsBefore = daysBefore(now, retention.events_days);
   retained.done =
     (await all(() => removeQuarters(session, accountId, chunkRows))) &&
     (await all(
-      () => retireMessages(session, accountId, chunkRows),
+      () => retireChunk(session, accountId, messageChunkStatements, chunkRows),
       (rows) => {
         retained.messages += rows;
+      },
+    )) &&
+    (await all(
+      () => retireChunk(session, accountId, [conversationChunkSql], chunkRows),
+      (rows) => {
+        retained.conversations += rows;
       },
     )) &&
     (await all(() => addUpOldDays(session, accountId, retention.days_days, now))) &&

@@ -71,6 +71,7 @@ export const rolledUp: readonly RolledUp[] = [
   },
   {
     family: conversationRollups,
+    frozen: { quarters: "conversation_rollups_frozen", days: "daily_conversation_rollups_frozen" },
     sources: [
       {
         table: "conversations",
