@@ -1,7 +1,7 @@
-import { CompiledQuery, type Kysely, sql } from "kysely";
+import { CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import type { OpenHoursArrays } from "../../analytics/business-hours.js";
 import type { Db } from "../client.js";
-import { lockWatermark, noteUnsettled, preferIndexes } from "../fold/fold-account.js";
+import { lockWatermark, noteUnsettled, preferIndexes, raiseVersion } from "../fold/fold-account.js";
 import type { Database } from "../schema.js";
 import { attributionSql } from "./attribution-statement.js";
 import { rebuildSql } from "./conversation-statement.js";
@@ -23,9 +23,10 @@ export interface RebuiltBatch {
   conversations: number;
 }
 
-interface Stretch {
+export interface Stretch {
   chat_key: string;
-  chat_id: string;
+  /** null: none of its messages is known. */
+  chat_id: string | null;
   channel_id: string | null;
   from_at: Date;
   to_at: Date;
@@ -45,42 +46,70 @@ export async function rebuildConversations(
     await lockWatermark(trx, accountId);
     const stretches = await takeMarks(trx, accountId, rules.gapMs, limit);
     if (stretches.length === 0) return { stretches: 0, messages: 0, conversations: 0 };
-    await preferIndexes(trx);
-    const [from, to] = [stretches.map((one) => one.from_at), stretches.map((one) => one.to_at)];
-    const [chats, channels] = [stretches.map((one) => one.chat_id), stretches.map((one) => one.channel_id)];
-    const hours = rules.openHours?.(
-      Math.min(...from.map((one) => one.getTime())),
-      Math.max(...to.map((one) => one.getTime())) + 1,
-    );
-    const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
-      CompiledQuery.raw(rebuildSql, [
-        accountId,
-        stretches.map((one) => one.chat_key),
-        from,
-        to,
-        rules.gapMs,
-        rules.replyWindowMs,
-        rules.slaMs,
-        hours?.starts ?? null,
-        hours?.lengthsMs ?? null,
-        hours?.cumulativeMs ?? null,
-        chats,
-        channels,
-      ]),
-    );
-    const attributed = await trx.executeQuery<{ deltas: number }>(
-      CompiledQuery.raw(attributionSql, [accountId, from, to, chats, channels, rules.replyWindowMs]),
-    );
-    await trx
-      .updateTable("fold_watermarks")
-      .set((eb) => ({ version: eb("version", "+", 1) }))
-      .where("account_id", "=", accountId)
-      .execute();
-    const { messages, conversations, deltas } = rebuilt.rows[0]!;
-    await noteUnsettled(trx, accountId, deltas + attributed.rows[0]!.deltas);
-    return { stretches: stretches.length, messages, conversations };
+    return rebuildStretches(trx, accountId, rules, stretches);
   });
 }
+
+/** Reads these stretches anew, whatever is marked: each lies in a month, and no conversation lies across its ends. */
+export async function rebuildStretches(
+  trx: Transaction<Database>,
+  accountId: string,
+  rules: ConversationRules,
+  stretches: readonly Stretch[],
+): Promise<RebuiltBatch> {
+  await preferIndexes(trx);
+  const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
+    CompiledQuery.raw(rebuildSql, freshParameters(accountId, rules, stretches)),
+  );
+  const attributed = await trx.executeQuery<{ deltas: number }>(
+    CompiledQuery.raw(attributionSql, attributedParameters(accountId, rules, stretches)),
+  );
+  await raiseVersion(trx, accountId);
+  const { messages, conversations, deltas } = rebuilt.rows[0]!;
+  await noteUnsettled(trx, accountId, deltas + attributed.rows[0]!.deltas);
+  return { stretches: stretches.length, messages, conversations };
+}
+
+/** Of `freshSql`. */
+export function freshParameters(
+  accountId: string,
+  rules: ConversationRules,
+  stretches: readonly Stretch[],
+): unknown[] {
+  const [from, to] = [stretches.map((one) => one.from_at), stretches.map((one) => one.to_at)];
+  const hours = rules.openHours?.(
+    Math.min(...from.map((one) => one.getTime())),
+    Math.max(...to.map((one) => one.getTime())) + 1,
+  );
+  return [
+    accountId,
+    stretches.map((one) => one.chat_key),
+    from,
+    to,
+    rules.gapMs,
+    rules.replyWindowMs,
+    rules.slaMs,
+    hours?.starts ?? null,
+    hours?.lengthsMs ?? null,
+    hours?.cumulativeMs ?? null,
+    stretches.map((one) => one.chat_id),
+    stretches.map((one) => one.channel_id),
+  ];
+}
+
+/** Of `attributedSql`. */
+export const attributedParameters = (
+  accountId: string,
+  rules: ConversationRules,
+  stretches: readonly Stretch[],
+): unknown[] => [
+  accountId,
+  stretches.map((one) => one.from_at),
+  stretches.map((one) => one.to_at),
+  stretches.map((one) => one.chat_id),
+  stretches.map((one) => one.channel_id),
+  rules.replyWindowMs,
+];
 
 /** Removes the oldest marks and widens them to the conversations that they touch: those are read whole. */
 async function takeMarks(
