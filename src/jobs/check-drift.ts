@@ -12,9 +12,9 @@ const EVERY_MS = 24 * 60 * 60_000;
 const TURN_MS = 60_000;
 
 /**
- * Checks what is made of the messages of the accounts whose last check is longest ago, each about once a day. What drifts is logged, and
- * repaired by a run that shows who asked for it. Idempotent: it only reads. Cost: every message of every account three
- * times a day, a minute at a time.
+ * Checks what is made of the messages of the accounts whose last check is longest ago, each about once a day. What drifts
+ * is logged, and repaired by a run that shows who asked for it. Idempotent: it only reads. Cost: every message of every
+ * account three times a day, a minute at a time.
  */
 export const checkDrift = defineJob({
   kind: "rollups.check",

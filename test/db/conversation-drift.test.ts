@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { StoredSettings } from "../../src/analytics/account-settings.js";
+import { defaultRetention } from "../../src/analytics/retention.js";
 import {
   measureConversationDrift,
   repairConversationDrift,
@@ -8,9 +9,11 @@ import {
 import { rebuildConversations } from "../../src/db/conversations/rebuild.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { createAccount, findConfiguredAccount } from "../../src/db/queries/accounts.js";
+import { retainAccount } from "../../src/db/retention/retain-account.js";
 import { measureEverything, repairEverything } from "../../src/db/rollups/everything.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
 import { rulesOf } from "../../src/jobs/rebuild-conversations.js";
+import type { EventJson } from "../../src/sources/canonical-event.js";
 import { conversationHistories } from "../support/conversation-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
@@ -161,4 +164,56 @@ it("tells whatever is not what the messages say, never what waits, and puts it r
   );
   // Otherwise there was hardly anything to harm.
   expect(harmedRows).toBeGreaterThan(CASES / 5);
+});
+
+it("finds nothing, and spoils nothing, while messages come, chats are read and both are removed", {
+  timeout: 120_000,
+}, async () => {
+  const accountId = "busy";
+  await createAccount(test.db, { accountId, name: null, timeZone: "Europe/Berlin" });
+  const first = Date.parse("2025-03-10T00:00:00Z");
+  const sent = Array.from(
+    { length: 240 },
+    (_, n): EventJson => ({
+      account_id: accountId,
+      message_id: `m${n}`,
+      type: n % 3 === 0 ? "message.sent" : "message.received",
+      chat_id: `chat${n % 5}`,
+      contact_id: `chat${n % 5}`,
+      channel_id: "c1",
+      // Not in the order of time, a day apart at times.
+      occurred_at: new Date(first + ((n * 7_919) % 240) * 5_400_000).toISOString(),
+    }),
+  );
+  let isDone = false;
+  const working = (async () => {
+    for (let n = 0; n < sent.length; n += 8) {
+      const { messages_from: floor } = (await findConfiguredAccount(test.db, accountId))!;
+      const isKept = ({ occurred_at }: EventJson) => !floor || Date.parse(occurred_at) >= floor.getTime();
+      await storeEvents(test.db, accountId, sent.slice(n, n + 8).filter(isKept));
+      await fold(accountId);
+      await rebuild(accountId, 2, 3);
+      if (n % 80 === 72)
+        await retainAccount(test.db, accountId, {
+          retention: { ...defaultRetention, events_days: 1, messages_days: 31 },
+          now: new Date(first + (31 + n / 80) * 86_400_000),
+          signal: NEVER,
+          hasTime: () => true,
+          leaveMonthsToPartitions: false,
+          chunkRows: 5,
+          rules: rulesOf((await findConfiguredAccount(test.db, accountId))!),
+        });
+    }
+    isDone = true;
+  })();
+  const scope = { rulesOf, chunkRows: 7 };
+  let looked = 0;
+  for (; !isDone; looked++) {
+    const work = looked % 2 === 0 ? measureConversationDrift : repairConversationDrift;
+    expect(await work(test.db, accountId, scope, NEVER)).toEqual({ rows: 0 });
+  }
+  await working;
+  expect(looked).toBeGreaterThan(5);
+  await rebuild(accountId, 500);
+  expect(await measureEverything(test.db, accountId, scope, NEVER)).toMatchObject({ rows: 0 });
 });
