@@ -1,4 +1,13 @@
+import type { Counts } from "../contacts/apply-presence.js";
 import { dayOf } from "../rollups/deltas.js";
+
+export const flowCounts: Counts = {
+  table: "flow_edges",
+  keys: ["zone_id", "day", "edge_id"],
+  count: "conversations",
+  told: ["position", "from_step", "to_step"],
+  freezes: true,
+};
 
 const EDGE_ID = "md5(row(position, from_step, to_step)::text)::uuid";
 

@@ -6,14 +6,13 @@ import { longSession } from "../long-session.js";
 import { zoneToBuild } from "../queries/account-zones.js";
 import { type OnProgress, repairDrift } from "./drift.js";
 import { dayGrain } from "./family.js";
+import { copyFrozenCounts } from "./frozen-counts.js";
 import { rolledUp, zoneTables } from "./rolled-up.js";
 import { lockRollups } from "./settle.js";
 import { grainColumns } from "./summed.js";
 
-/** Rows removed or copied under one lock. */
+/** Rows removed under one lock. */
 const REMOVED_ROWS = 5_000;
-const COPIED_ROWS = 5_000;
-const LEAST_UUID = "00000000-0000-0000-0000-000000000000";
 
 /**
  * Builds the days of the zone that an account wants, and switches to it. To build is to repair the drift of that zone
@@ -30,7 +29,7 @@ export async function buildWantedZone(
   if (!wanted) return "nothing";
   await waitForWriters(db, accountId);
   await copyFrozenDays(db, accountId, wanted.zoneId, signal);
-  await copyFrozenFlows(db, accountId, wanted.zoneId, signal);
+  await copyFrozenCounts(db, accountId, wanted.zoneId, signal);
   await repairDrift(db, accountId, { zoneId: wanted.zoneId }, signal, onProgress);
   await repairContactDrift(db, accountId, { zoneId: wanted.zoneId }, signal);
   signal.throwIfAborted();
@@ -64,48 +63,6 @@ on conflict do nothing`;
     }
   });
 }
-
-/** The same of the ways of conversations: their count and what is frozen of it rise together, and once. */
-async function copyFrozenFlows(
-  db: Db,
-  accountId: string,
-  zoneId: number,
-  signal: AbortSignal,
-): Promise<void> {
-  let after: { day: string; edge_id: string } | undefined;
-  do {
-    signal.throwIfAborted();
-    const copied = await db.transaction().execute(async (trx) => {
-      await lockWatermark(trx, accountId);
-      const parameters = [
-        accountId,
-        zoneId,
-        after?.day ?? "-infinity",
-        after?.edge_id ?? LEAST_UUID,
-        COPIED_ROWS,
-      ];
-      return trx.executeQuery<{ day: string; edge_id: string }>(CompiledQuery.raw(copyFlowsSql, parameters));
-    });
-    after = copied.rows[0];
-  } while (after);
-}
-
-/** The last row of the piece, if there is one. */
-const copyFlowsSql = `
-with piece as materialized (
-  select e.*
-  from accounts a join flow_edges e on e.account_id = a.account_id and e.zone_id = a.zone_id
-  where a.account_id = $1 and a.zone_id <> $2 and (e.day, e.edge_id) > ($3::date, $4::uuid) and e.frozen <> 0
-  order by e.day, e.edge_id limit $5
-),
-copied as (
-  insert into flow_edges as held (account_id, zone_id, day, edge_id, position, from_step, to_step, conversations, frozen)
-  select account_id, $2, day, edge_id, position, from_step, to_step, frozen, frozen from piece
-  on conflict (account_id, zone_id, day, edge_id) do update set
-    conversations = held.conversations + excluded.frozen, frozen = excluded.frozen
-  where held.frozen = 0
-)
-select day::text, edge_id::text from piece order by day desc, edge_id desc limit 1`;
 
 /** Answers come from the new zone's days from here on; those of the old one are maintained until they are removed. */
 async function switchZone(db: Db, accountId: string, zoneId: number): Promise<boolean> {
