@@ -9,7 +9,12 @@ const reportFile = process.env.TEST_REPORT_FILE;
 export default defineConfig({
   test: {
     include: full
-      ? [...fullOnly, "test/faults/killed-worker.test.ts", "test/e2e/kill-api.test.ts"]
+      ? [
+          ...fullOnly,
+          "test/faults/killed-worker.test.ts",
+          "test/e2e/kill-api.test.ts",
+          "test/db/fold-property.test.ts",
+        ]
       : ["test/**/*.test.ts"],
     exclude: full ? [] : fullOnly,
     reporters: reportFile ? ["default", ["json", { outputFile: reportFile }]] : ["default"],

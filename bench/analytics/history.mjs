@@ -1,8 +1,13 @@
 import pg from "pg";
 import { bucketStarts } from "../../dist/analytics/buckets.js";
 import { createDb, createPool } from "../../dist/db/client.js";
-import { createAccount } from "../../dist/db/queries/accounts.js";
+import { repairContactDrift } from "../../dist/db/contacts/contact-drift.js";
+import { markAllConversations } from "../../dist/db/conversations/marks.js";
+import { rebuildConversations } from "../../dist/db/conversations/rebuild.js";
+import { createAccount, findConfiguredAccount } from "../../dist/db/queries/accounts.js";
 import { repairDrift } from "../../dist/db/rollups/drift.js";
+import { settleRollups } from "../../dist/db/rollups/settle.js";
+import { rulesOf } from "../../dist/jobs/rebuild-conversations.js";
 import { printFigure, timed } from "../support.mjs";
 
 /** A year of 20 accounts; the largest has 40 % of all messages, the others share the rest evenly. Fewer to try it out. */
@@ -12,6 +17,8 @@ const LARGEST_SHARE = 0.4;
 const DAYS = 365;
 const CHUNK = 250_000;
 const CONNECTIONS = 2;
+/** Stretches of chats that are read anew at a time. */
+const STRETCHES = 2_000;
 export const TIME_ZONE = "Europe/Berlin";
 /** As shipped: what `quarters_days` says. */
 const QUARTER_DAYS = 90;
@@ -32,8 +39,9 @@ export function historyRange(daysEarlier = 0) {
 }
 
 /**
- * Messages as folds would have left them, made by the database itself. 5 channels, 20 templates with a campaign each,
- * 6 kinds of content, 5 error codes; 60 % outbound, most of it in working hours; contacts write about 40 messages a year.
+ * Messages as folds would have left them, made by the database itself, five at a time: two fifths of these are a template
+ * each to five contacts, the others a dialogue with one, within minutes, mostly in working hours. 76 % are outbound. 5
+ * channels, 20 templates with a campaign each, 6 kinds of content, 5 error codes; contacts have about 40 messages a year.
  */
 const fillSql = `
 insert into messages (account_id, message_id, anchor_at, queued_at, accepted_at, sent_at, delivered_at, read_at, failed_at,
@@ -46,27 +54,31 @@ select $1, 'wamid.HBgL' || upper(md5($1 || i)) || 'AA==', at, queued, queued + i
   case when not outbound then at end, at + interval '1 hour', i, i, i, i, i,
   case when templated then i end, case when templated then i end, case when fails then i end,
   case when outbound then 'outbound'::message_direction else 'inbound'::message_direction end,
-  'channel-' || h1 % 5, contact, 'direct', contact,
+  'channel-' || contact % 5, contact::text, 'direct', contact::text,
   case when templated then 'template' else (array['text','text','image','audio','document','interactive'])[1 + h2 % 6] end,
-  case when templated then 'template-' || h2 % 20 end, case when templated then 'campaign-' || h2 % 20 end,
-  case when fails then (array['131026','131047','131049','130472','131000'])[1 + h3 % 5] end,
-  case when fails then (array['recipient','window','policy','policy','platform'])[1 + h3 % 5] end
+  case when templated then 'template-' || h1 % 20 end, case when templated then 'campaign-' || h1 % 20 end,
+  case when fails then (array['131026','131047','131049','130472','131000'])[1 + h2 % 5] end,
+  case when fails then (array['recipient','window','policy','policy','platform'])[1 + h2 % 5] end
 from (
-  select *, outbound and h3 = 99 as fails, outbound and h2 < 70 as templated,
+  select *, outbound and h3 = 99 as fails,
     case when outbound then at end as queued,
     case when outbound then at + make_interval(secs => 0.2 + h4 / 50.0) end as sent,
     case when outbound and h3 < 95 then at + make_interval(secs => 1.5 + h4 / 9.0) end as delivered
   from (
-    select i, h1, h2, h3, h4, (h1 * 100 + h2) % 10 < 6 as outbound,
-      '49' || 15000000000 + (hashint8(i * 7) & 2147483647) % greatest(1, $4 / 40) as contact,
+    select i, h1, h2, h3, h4, templated, templated or i % 5 not in (0, 2) as outbound,
+      4915000000000 + (hashint8(7 * case when templated then i else five end) & 2147483647) % greatest(1, $4 / 40) as contact,
       date_trunc('milliseconds', $5::timestamptz + make_interval(
-        days => (i % ${DAYS})::integer,
-        secs => case when h4 < 80 then 28800 + ((hashint8(i) & 2147483647) % 36000000) / 1000.0
-                else ((hashint8(i) & 2147483647) % 86400000) / 1000.0 end)) as at
+        days => (five % ${DAYS})::integer,
+        secs => i % 5 * (20 + h2 * 3) + case when h1 % 5 < 4 then 28800 + random_second % 36000 else random_second % 86400 end
+          + (hashint8(i + 9) & 1023) / 1024.0)) as at
     from (
-      select i, (hashint8(i + 1) & 65535) % 100 as h1, (hashint8(i + 2) & 65535) % 100 as h2,
-        (hashint8(i + 3) & 65535) % 100 as h3, (hashint8(i + 4) & 65535) % 100 as h4
-      from generate_series($2::bigint, $3::bigint) i
+      select *, h1 < 40 as templated
+      from (
+        select i, i / 5 as five, (hashint8(i / 5 + 1) & 65535) % 100 as h1, (hashint8(i + 2) & 65535) % 100 as h2,
+          (hashint8(i + 3) & 65535) % 100 as h3, (hashint8(i + 4) & 65535) % 100 as h4,
+          hashint8(i / 5 + 5) & 2147483647 as random_second
+        from generate_series($2::bigint, $3::bigint) i
+      ) hashed
     ) numbers
   ) timed
 ) messages`;
@@ -77,11 +89,18 @@ export async function loadHistory(url, messages = MESSAGES) {
   const sizes = Array.from({ length: ACCOUNTS }, (_, index) =>
     Math.round(index === 0 ? messages * LARGEST_SHARE : (messages * (1 - LARGEST_SHARE)) / (ACCOUNTS - 1)),
   );
-  const pool = createPool({ url, name: "bench", size: CONNECTIONS, statementTimeoutMs: 0 }, console.error);
+  const pool = createPool(
+    { url, name: "bench", size: 3 * CONNECTIONS, statementTimeoutMs: 0 },
+    console.error,
+  );
   const db = createDb(pool);
   try {
     for (const index of sizes.keys())
       await createAccount(db, { accountId: accountName(index), name: null, timeZone: TIME_ZONE });
+    // As retention has it: older quarters are not written in the first place.
+    await pool.query("update accounts set quarters_from = $1", [
+      new Date(Math.floor(Date.now() / DAY_MS) * DAY_MS - QUARTER_DAYS * DAY_MS),
+    ]);
     const chunks = sizes.flatMap((size, index) =>
       Array.from({ length: Math.ceil(size / CHUNK) }, (_, chunk) => [
         accountName(index),
@@ -93,16 +112,35 @@ export async function loadHistory(url, messages = MESSAGES) {
     );
     printFigure("history_messages_load", await timed(() => inParallel(url, chunks, fillSql)), "s");
     await pool.query("analyze messages");
-    const folding = await timed(async () => {
-      for (const index of sizes.keys()) await repairDrift(db, accountName(index));
-    });
-    printFigure("history_rollups_load", folding, "s");
-    await forgetQuarters(pool);
+    const names = [...sizes.keys()].map(accountName);
+    const step = async (name, work) => printFigure(name, await timed(() => forEach(names, work)), "s");
+    await step("history_rollups_load", (name) => repairDrift(db, name));
+    await step("history_contacts_load", (name) => repairContactDrift(db, name));
+    await step("history_conversations_load", (name) => readConversations(db, name));
     await pool.query("vacuum analyze");
-    return { accounts: sizes.map((_, index) => accountName(index)), messages };
   } finally {
     await pool.end();
   }
+}
+
+/** Some at a time, in order. */
+async function forEach(names, work) {
+  const waiting = [...names];
+  const one = async () => {
+    for (let name = waiting.shift(); name; name = waiting.shift()) await work(name);
+  };
+  await Promise.all(Array.from({ length: CONNECTIONS }, one));
+}
+
+/** What the job does with an account whose settings have changed. */
+async function readConversations(db, accountId) {
+  const account = await findConfiguredAccount(db, accountId);
+  await markAllConversations(db, accountId, account.settings_version, new AbortController().signal);
+  for (;;) {
+    const batch = await rebuildConversations(db, accountId, rulesOf(account), { limit: STRETCHES });
+    if (batch.stretches < STRETCHES) break;
+  }
+  await settleRollups(db, accountId);
 }
 
 async function inParallel(url, jobs, text) {
@@ -116,11 +154,4 @@ async function inParallel(url, jobs, text) {
       await client.end();
     }),
   );
-}
-
-/** What the retention of quarters does: they are kept for 90 days. */
-async function forgetQuarters(pool) {
-  const floor = new Date(Math.floor(Date.now() / DAY_MS) * DAY_MS - QUARTER_DAYS * DAY_MS);
-  await pool.query("update accounts set quarters_from = $1", [floor]);
-  await pool.query("delete from rollups where bucket < $1", [floor]);
 }

@@ -3,6 +3,7 @@ import pg from "pg";
 import { loadConfig } from "../../dist/config.js";
 import { createDb, createPool } from "../../dist/db/client.js";
 import { foldBatch } from "../../dist/db/fold/fold-account.js";
+import { settleRollups } from "../../dist/db/rollups/settle.js";
 import { ingest, streamsOf, traffic } from "../core/traffic.mjs";
 import {
   callJson,
@@ -17,8 +18,37 @@ import {
 import { historyRange, LARGEST, loadHistory, TIME_ZONE } from "./history.mjs";
 
 const ASKED = 60;
-const dimensions = ["channel_id", "template", "content_kind", "campaign_id", "error_class", "direction"];
-const METRICS = "messages_attempted,messages_sent,messages_delivered,messages_read,delivery_rate,read_rate";
+const messageDimensions = [
+  "channel_id",
+  "template",
+  "content_kind",
+  "campaign_id",
+  "error_class",
+  "direction",
+];
+const questions = {
+  counts: {
+    metrics: "messages_attempted,messages_sent,messages_delivered,messages_read,delivery_rate,read_rate",
+    dimensions: messageDimensions,
+  },
+  percentiles: { metrics: "messages_sent,time_to_deliver_p95", dimensions: messageDimensions },
+  conversations: {
+    metrics: "conversations,response_rate,reply_time_p90",
+    dimensions: ["channel_id", "started_by"],
+  },
+};
+
+const rollupTables = [
+  ...["rollups", "daily_rollups", "rollup_deltas", "dimension_sets"],
+  ...[
+    "conversation_rollups",
+    "daily_conversation_rollups",
+    "conversation_rollup_deltas",
+    "conversation_sets",
+  ],
+  ...["flow_edges", "contact_cohorts"],
+];
+const stateTables = ["conversations", "conversation_turns", "contact_presence"];
 
 /** The same numbers from the messages themselves, as one would write it without rollups. */
 const plainSql = (dimension) => `
@@ -54,58 +84,76 @@ export async function run(dataDir) {
 
   async function reads() {
     const agent = new Agent({ keepAlive: true });
-    const { from, to } = historyRange();
-    const ask = (dimension, daysEarlier) => {
+    const { to } = historyRange();
+    const ask = (metrics, dimension, daysEarlier) => {
       const query = new URLSearchParams({
         account_id: LARGEST,
-        metrics: METRICS,
+        metrics,
         from: historyRange(daysEarlier).from.toISOString(),
         to: to.toISOString(),
         interval: "day",
         time_zone: TIME_ZONE,
-        group_by: dimension,
+        ...(dimension ? { group_by: dimension } : {}),
       });
       return callJson(service, "GET", `/analytics/metrics?${query}`, undefined, agent);
     };
-    for (const dimension of dimensions) await ask(dimension, 0);
-    const uncached = [];
-    for (let index = 0; index < ASKED; index++)
-      uncached.push(1_000 * (await timed(() => ask(dimensions[index % dimensions.length], 1 + index))));
-    const cached = [];
-    for (let index = 0; index < ASKED; index++)
-      cached.push(1_000 * (await timed(() => ask(dimensions[index % dimensions.length], 1 + index))));
+    /** Milliseconds of each question; never the same one twice, unless it is asked a second time around. */
+    const askAll = async ({ metrics, dimensions, earlier = 1 }) => {
+      const times = [];
+      for (let index = 0; index < ASKED; index++)
+        times.push(
+          1_000 * (await timed(() => ask(metrics, dimensions[index % dimensions.length], earlier + index))),
+        );
+      return times;
+    };
+    for (const asked of Object.values(questions)) await askAll({ ...asked, earlier: 1_000 });
+    const uncached = await askAll(questions.counts);
+    const cached = await askAll(questions.counts);
+    const plain = [];
     const client = new pg.Client({ connectionString: service.databaseUrl });
     await client.connect();
-    const plain = [];
-    for (const dimension of dimensions)
+    const { from } = historyRange();
+    for (const dimension of questions.counts.dimensions)
       plain.push(1_000 * (await timed(() => client.query(plainSql(dimension), [LARGEST, from, to]))));
     await client.end();
-    agent.destroy();
     printFigure("year_by_day_median", median(uncached), "ms");
     printBar("year_by_day_p95", percentile(uncached, 0.95), { unit: "ms", bar: 50, atMost: true });
     printFigure("plain_sql_median", median(plain), "ms");
     printBar("year_by_day_vs_plain_sql", median(plain) / median(uncached), { bar: 100 });
     printBar("year_by_day_cached_p95", percentile(cached, 0.95), { unit: "ms", bar: 5, atMost: true });
+    for (const name of ["percentiles", "conversations"])
+      printFigure(`year_by_day_${name}_p95`, percentile(await askAll(questions[name]), 0.95), "ms");
+    const contacts = await timed(() => ask("active_contacts,new_contacts", "", 400));
+    printFigure("year_by_day_contacts", 1_000 * contacts, "ms");
+    agent.destroy();
   }
 
+  /** Everything that holds sums is a rollup. What there is a row of for each conversation or contact is shown beside. */
   async function sizes() {
-    const { rows } = await pool.query(`
-      select (select sum(pg_total_relation_size(inhrelid)) from pg_inherits where inhparent = 'messages'::regclass)::float8 as messages,
-             pg_total_relation_size('rollups')::float8 as quarters, pg_total_relation_size('daily_rollups')::float8 as days,
-             pg_total_relation_size('dimension_sets')::float8 as sets,
-             (select count(*) from messages)::float8 as message_count,
-             (select count(*) from rollups)::float8 as quarter_count, (select count(*) from daily_rollups)::float8 as day_count`);
-    const { messages, quarters, days, sets, message_count, quarter_count, day_count } = rows[0];
-    const megabytes = (bytes) => bytes / 1_000_000;
-    printFigure("messages_size", megabytes(messages), "MB");
-    printFigure("quarter_rollups_size", megabytes(quarters), "MB");
-    printFigure("daily_rollups_size", megabytes(days), "MB");
-    printFigure("messages_per_quarter_row_90_days", (message_count * 90) / 365 / quarter_count, "messages");
-    printFigure("messages_per_daily_row", message_count / day_count, "messages");
-    printBar("rollup_bytes_vs_messages", (quarters + days + sets) / messages, { bar: 0.5, atMost: true });
+    const bytes = async (tables) => {
+      const text =
+        "select sum(pg_total_relation_size(name::regclass))::float8 as bytes from unnest($1::text[]) name";
+      return (await pool.query(text, [tables])).rows[0].bytes;
+    };
+    const rowsOf = async (table) =>
+      (await pool.query(`select count(*)::float8 as rows from ${table}`)).rows[0].rows;
+    const partitions = await pool.query(
+      "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'messages'::regclass",
+    );
+    const messages = await bytes(partitions.rows.map(({ name }) => name));
+    const count = await rowsOf("messages");
+    printFigure("messages_size", messages / 1e6, "MB");
+    for (const table of [...rollupTables, ...stateTables])
+      printFigure(`${table}_size`, (await bytes([table])) / 1e6, "MB");
+    const perRow = async (name, table, share = 1) =>
+      printFigure(name, (count * share) / (await rowsOf(table)), "messages");
+    await perRow("messages_per_quarter_row_90_days", "rollups", 90 / 365);
+    await perRow("messages_per_daily_row", "daily_rollups");
+    await perRow("messages_per_conversation", "conversations");
+    printBar("rollup_bytes_vs_messages", (await bytes(rollupTables)) / messages, { bar: 0.5, atMost: true });
   }
 
-  /** Events a second of folds into one account, the loop of the job. */
+  /** Events a second of folds into one account with what they leave to settle, the loops of the jobs. */
   async function foldRates(accountId) {
     const rates = [];
     for (let round = 0; round < ROUNDS; round++) {
@@ -133,7 +181,9 @@ export async function run(dataDir) {
       const batch = await foldBatch(db, accountId, { after, limit });
       events += batch.events;
       after = batch.position;
-      if (batch.caughtUp) return events;
+      if (batch.caughtUp) break;
     }
+    await settleRollups(db, accountId);
+    return events;
   }
 }

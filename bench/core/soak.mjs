@@ -7,23 +7,25 @@ import { callJson, post, printBar, printFigure, startService } from "../support.
 import { traffic } from "./traffic.mjs";
 
 const ACCOUNT = "soak";
-const MINUTES = 10;
+const MINUTES = Number(process.env.SOAK_MINUTES ?? 10);
 /** Caches and heaps fill up at first. */
-const WARM_UP_MINUTES = 3;
+const WARM_UP_MINUTES = 0.3 * MINUTES;
 const EVENTS_PER_REQUEST = 20;
-const EVENTS_PER_SECOND = 1_000;
-const QUERY_EVERY_MS = 1_000;
+const EVENTS_PER_SECOND = 2_000;
+const QUERY_EVERY_MS = 500;
 const SAMPLE_EVERY_MS = 5_000;
 /** What counts as flat: a day of this growth would be 1.4 GB, so a leak shows and the noise of a heap does not. */
 const FLAT_MB_PER_MINUTE = 1;
 
-/** Memory of every process of the service under steady traffic, with queries beside it. */
+/** Memory of every process of the service under steady traffic, with queries and a follower beside it. */
 export async function run(dataDir) {
   const service = await startService(dataDir, { WORKER_COUNT: "2" });
   const agent = new Agent({ keepAlive: true });
   const ending = new AbortController();
   const events = traffic(ACCOUNT, "disturbed");
   try {
+    // The account is made by its first events.
+    await post(service, bodyOf(events, 0), "application/json", agent);
     const processes = await programsOf(service.pid);
     const samples = new Map(processes.map(({ name }) => [name, []]));
     const start = performance.now();
@@ -31,10 +33,11 @@ export async function run(dataDir) {
     let sent = 0;
     await Promise.all([
       every(1000 / (EVENTS_PER_SECOND / EVENTS_PER_REQUEST), async (index) => {
-        await post(service, bodyOf(events, index), "application/json", agent);
+        await post(service, bodyOf(events, index + 1), "application/json", agent);
         sent += EVENTS_PER_REQUEST;
       }),
-      every(QUERY_EVERY_MS, () => query(service)),
+      every(QUERY_EVERY_MS, (index) => callJson(service, "GET", questions(index), undefined, agent)),
+      follow(),
       every(SAMPLE_EVERY_MS, async () => {
         for (const { name, pid } of processes)
           samples.get(name).push({ minutes: minutes(), megabytes: await residentMegabytes(pid) });
@@ -73,6 +76,23 @@ export async function run(dataDir) {
     await Promise.all(pending);
   }
 
+  /** One who follows the numbers all the time. */
+  async function follow() {
+    let updates = 0;
+    const headers = { authorization: `Bearer ${service.apiKey}` };
+    const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(MINUTES * 60_000)]);
+    const path = questions(0).replace("/metrics?", "/metrics/stream?");
+    try {
+      const response = await fetch(service.url + path, { headers, signal });
+      for await (const chunk of response.body)
+        if (Buffer.from(chunk).includes("event: metrics")) updates += 1;
+      throw new Error("the stream of metrics ended");
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+    printFigure("soak_updates_followed", updates, "updates");
+  }
+
   async function progress(minutes, sent) {
     for (let minute = 1; minute < MINUTES; minute++) {
       await delay(60_000, undefined, { signal: ending.signal });
@@ -93,18 +113,25 @@ function bodyOf(events, index) {
   );
 }
 
-async function query(service) {
-  const now = Date.now();
+const asked = [
+  { path: "metrics", metrics: "messages_sent,delivery_rate,time_to_deliver_p95", group_by: "template" },
+  { path: "metrics", metrics: "conversations,response_rate,reply_time_p90", group_by: "channel_id" },
+  { path: "metrics", metrics: "messages_replied,engagement_rate,queue_depth", interval: "hour" },
+  { path: "heatmap", metric: "messages_received" },
+];
+
+/** A question of the last month, none the same twice within a minute: what a cache knows costs no memory. */
+function questions(index) {
+  const { path, ...parameters } = asked[index % asked.length];
   const day = 86_400_000;
-  const parameters = new URLSearchParams({
+  const today = Math.floor(Date.now() / day) * day;
+  const query = new URLSearchParams({
     account_id: ACCOUNT,
-    metrics: "messages_sent,delivery_rate,time_to_deliver_p95",
-    from: new Date(Math.floor(now / day) * day - 30 * day).toISOString(),
-    to: new Date(Math.floor(now / day) * day + day).toISOString(),
-    interval: "day",
-    group_by: "template",
+    from: new Date(today - 30 * day + (index % 96) * 900_000).toISOString(),
+    to: new Date(today + day).toISOString(),
+    ...parameters,
   });
-  await callJson(service, "GET", `/analytics/metrics?${parameters}`);
+  return `/analytics/${path}?${query}`;
 }
 
 /** The API and the workers below the supervisor. */

@@ -8,8 +8,13 @@ export interface DayRange {
   to: string;
 }
 
-/** The local days of [from, to). Throws `InvalidInput` for what is no local midnight, and for an empty range. */
-export function wholeDays(from: Date, to: Date, timeZone: string): DayRange {
+const DAY_MS = 24 * 3_600_000;
+
+/**
+ * The local days of [from, to). Throws `InvalidInput` for what is no local midnight, for an empty range and for one of
+ * more than `maxDays`, however long these are.
+ */
+export function wholeDays(from: Date, to: Date, timeZone: string, maxDays: number): DayRange {
   const issues: InputIssue[] = [];
   for (const [path, time] of Object.entries({ from, to })) {
     const instant = time.getTime();
@@ -24,7 +29,12 @@ export function wholeDays(from: Date, to: Date, timeZone: string): DayRange {
   if (issues.length === 0 && from >= to)
     issues.push({ path: "to", code: "empty_range", message: "must be later than from" });
   if (issues.length > 0) throw InvalidInput.of(issues);
-  return { from: localDate(from.getTime(), timeZone), to: localDate(to.getTime(), timeZone) };
+  const days = { from: localDate(from.getTime(), timeZone), to: localDate(to.getTime(), timeZone) };
+  if (Date.parse(days.to) - Date.parse(days.from) > maxDays * DAY_MS)
+    throw InvalidInput.of([
+      { path: "to", code: "range_too_long", message: `must be at most ${maxDays} days after from` },
+    ]);
+  return days;
 }
 
 const kinds = { in: "inbound", out: "outbound", button: "button", template: "template" } as const;

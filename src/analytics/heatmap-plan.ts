@@ -10,6 +10,8 @@ export interface HeatmapPlan extends MetricsPlan {
   cells: readonly number[];
   /** How much of the range lies in each hour of the week, in hours. */
   hours: readonly number[];
+  /** How much of that has passed by then. */
+  hoursUpTo(now: Date): readonly number[];
 }
 
 /** Compiles a query for the hours of the week, whatever its interval. */
@@ -18,12 +20,15 @@ export function planHeatmap(asked: MetricsQuery): HeatmapPlan {
   const { query, bucketStarts } = plan;
   const [from, to] = [query.from.getTime(), query.to.getTime()];
   const cells = hoursOfWeek(bucketStarts, to, query.timeZone);
-  const hours = new Array<number>(HOURS_A_WEEK).fill(0);
-  for (const [index, start] of bucketStarts.entries()) {
-    const end = Math.min(bucketStarts[index + 1] ?? to, to);
-    hours[cells[index]! - 1]! += (end - Math.max(start, from)) / HOUR_MS;
-  }
-  return { ...plan, cells, hours };
+  const hoursUpTo = (end: number) => {
+    const hours = new Array<number>(HOURS_A_WEEK).fill(0);
+    for (const [index, start] of bucketStarts.entries()) {
+      const upTo = Math.min(bucketStarts[index + 1] ?? to, to, end);
+      hours[cells[index]! - 1]! += Math.max(0, upTo - Math.max(start, from)) / HOUR_MS;
+    }
+    return hours;
+  };
+  return { ...plan, cells, hours: hoursUpTo(to), hoursUpTo: (now) => hoursUpTo(now.getTime()) };
 }
 
 /** A bucket of an hour has one offset, that of its start: where the offset changes, another bucket begins. */

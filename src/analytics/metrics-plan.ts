@@ -23,6 +23,8 @@ export interface RollupPlan {
   presence: readonly string[];
   /** Columns that are also counted since the beginning: `upto_<column>`. */
   levels: readonly string[];
+  /** Whether chats that wait to be read are missing in it. */
+  needsChats: boolean;
 }
 
 /**
@@ -49,8 +51,10 @@ export interface MetricsPlan {
   contacts: ContactsPlan | undefined;
   /** Whether the age of the oldest message in the queue is asked for. */
   asksAge: boolean;
-  /** The metrics of a group, in the order of the query; `spanMs` is the length of its bucket or range. */
+  /** The metrics of a group, in the order of the query; `spanMs` is how much of its bucket or range has passed. */
   measure(group: MetricsGroup, spanMs: number): Record<string, number | null>;
+  /** Both sides of a ratio, by which the ratios of several groups can be put together. */
+  sides(id: string, group: MetricsGroup): { part: number; whole: number };
   /** The share of messages that WhatsApp timed and of sent ones with any receipt, from the group of everything. */
   coverage(group: MetricsGroup): { provider_time: number | null; receipts: number | null };
 }
@@ -80,6 +84,7 @@ export function planMetrics(query: MetricsQuery): MetricsPlan {
     asksAge: metrics.some(({ measure }) => measure.kind === "age"),
     measure: (group, spanMs) =>
       Object.fromEntries(metrics.map((metric) => [metric.id, metricValue(metric, query, group, spanMs)])),
+    sides: (id, group) => sidesOf(existing(id), query, group),
     coverage: (group) => ({
       provider_time: metricValue(existing(coverageIds.provider_time), query, group, 0),
       receipts: metricValue(existing(coverageIds.receipts), query, group, 0),
@@ -111,6 +116,7 @@ function planRollups(query: MetricsQuery, metrics: readonly Metric[]): RollupPla
       durations: durationsOf(query, own),
       presence: [...new Set([...presenceColumns(query, rollup), ...columnsOfAsked(query, metrics, rollup)])],
       levels,
+      needsChats: rollup === "conversations" || own.some(({ needsChats }) => needsChats),
     };
   });
 }
@@ -184,33 +190,40 @@ function metricValue(metric: Metric, query: Asked, group: MetricsGroup, spanMs: 
   const { measure } = metric;
   if (metric.needsQueue && !group.upto_queued) return null;
   const count = (name: string) => group[columnOf(name, query)] ?? 0;
-  const sum = (names: readonly string[]) => names.reduce((total, name) => total + count(name), 0);
   const level = (came: string, went: string) => (group[`upto_${came}`] ?? 0) - (group[`upto_${went}`] ?? 0);
   switch (measure.kind) {
     case "counter":
       return count(measure.count);
     case "ratio": {
-      const [part, whole] = [measure.part, measure.whole].map((side) => {
-        const { plus, minus } = termsOf(measure, side, query);
-        return sum(plus) - sum(minus);
-      });
-      return whole === 0 ? null : part! / whole!;
+      const { part, whole } = sidesOf(metric, query, group);
+      return whole === 0 ? null : part / whole;
     }
     case "duration":
       return durationValue(columnOf(measure.duration, query), measure.statistic, group);
     case "level":
       return level(measure.came, measure.went);
     case "pace":
-      return count(measure.count) / (spanMs / 60_000);
+      return spanMs > 0 ? count(measure.count) / (spanMs / 60_000) : null;
     case "drain": {
-      const perSecond = count(measure.went) / (spanMs / 1_000);
-      return perSecond === 0 ? null : level(measure.came, measure.went) / perSecond;
+      const went = count(measure.went);
+      return spanMs > 0 && went > 0 ? (level(measure.came, measure.went) / went) * (spanMs / 1_000) : null;
     }
     case "distinct":
       return group[`${measure.contacts}_contacts`] ?? 0;
     case "age":
       return group.oldest_age ?? null;
   }
+}
+
+function sidesOf({ id, measure }: Metric, query: Asked, group: MetricsGroup) {
+  if (measure.kind !== "ratio") throw new RangeError(`${id} is no ratio`);
+  const sum = (names: readonly string[]) =>
+    names.reduce((total, name) => total + (group[columnOf(name, query)] ?? 0), 0);
+  const side = (terms: Terms) => {
+    const { plus, minus } = termsOf(measure, terms, query);
+    return sum(plus) - sum(minus);
+  };
+  return { part: side(measure.part), whole: side(measure.whole) };
 }
 
 function durationValue(

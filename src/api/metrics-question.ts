@@ -47,7 +47,7 @@ export function askMetrics(db: Db, parameters: z.output<typeof metricsParameters
       const { query, parts } = last;
       return {
         account,
-        dependsOnNow: query.metrics.some((id) => findMetric(id)?.measure.kind === "age"),
+        dependsOnNow: dependsOnNow(query),
         parts: `${rows ? "metrics" : "metrics totals"}\n${parts}`,
         compute: () => computeMetrics(db, query, rows),
       };
@@ -55,9 +55,18 @@ export function askMetrics(db: Db, parameters: z.output<typeof metricsParameters
   };
 }
 
+/** Of a range that goes on, what is divided by the time that has passed. */
+export function dependsOnNow({ metrics, to }: MetricsQuery): boolean {
+  const goesOn = to.getTime() > Date.now();
+  return metrics.some((id) => {
+    const kind = findMetric(id)?.measure.kind;
+    return kind === "age" || (goesOn && (kind === "pace" || kind === "drain"));
+  });
+}
+
 /** What a query means depends on these of the account, so they are compared instead of planning it anew. */
 const keptOf = ({ timeZone, kept, isAlwaysOpen }: FoldVersion) =>
-  `${timeZone} ${kept.days?.zoneId} ${kept.quartersFrom} ${isAlwaysOpen}`;
+  `${timeZone} ${kept.days?.zoneId} ${kept.quartersFrom} ${kept.daysFrom} ${isAlwaysOpen}`;
 
 /** A query string longer than this is read each time, and so many are remembered. */
 const MAX_TEXT_LENGTH = 2_000;
@@ -114,11 +123,7 @@ async function computeMetrics(db: Db, query: MetricsQuery, withRows: boolean) {
     to: query.to.toISOString(),
     interval: query.interval,
     time_zone: query.timeZone,
-    basis: query.basis,
-    groups: query.groups,
-    responders: query.responders,
-    clock: query.clock,
-    hours: query.hours,
+    ...choicesOf(query),
     as_of: result.as_of,
     coverage: result.coverage,
     notes: notesOf(query, result),
@@ -127,12 +132,22 @@ async function computeMetrics(db: Db, query: MetricsQuery, withRows: boolean) {
   };
 }
 
+/** What was chosen, or is where nothing was. */
+export const choicesOf = ({ basis, groups, responders, clock, hours }: MetricsQuery) => ({
+  basis,
+  groups,
+  responders,
+  clock,
+  hours,
+});
+
 /** Why a metric is null throughout. */
-const notesOf = (query: MetricsQuery, { has_queue }: MetricsResult) =>
+export const notesOf = (query: MetricsQuery, { has_queue }: Pick<MetricsResult, "has_queue">) =>
   query.metrics
     .filter((id) => findMetric(id)?.needsQueue && !has_queue)
     .map((metric) => ({
       metric,
       code: "not_measured",
-      message: "No source of the account says when messages are queued (message.queued).",
+      message:
+        "Nothing that was asked for is known to have been queued (message.queued) before the end of the range.",
     }));

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 import { SILENT_CODE } from "./errors.js";
+import { preparedName } from "./prepared.js";
 import type { Database } from "./schema.js";
 
 export type Db = Kysely<Database>;
@@ -68,9 +69,20 @@ export function createPool(options: PoolOptions, onError: (error: Error) => void
   // listener of its own it would end the process as well.
   pool.on("connect", (client) => {
     client.on("error", () => {});
+    keepPrepared(client);
     if (options.silenceTimeoutMs) cutWhenSilent(client, options.silenceTimeoutMs);
   });
   return pool;
+}
+
+/** The query builder has no names for statements: those that are to be kept get theirs here. */
+function keepPrepared(client: pg.PoolClient): void {
+  const query = client.query.bind(client) as (...given: unknown[]) => unknown;
+  const named = (text: unknown, ...rest: unknown[]) => {
+    const name = typeof text === "string" ? preparedName(text) : undefined;
+    return name === undefined ? query(text, ...rest) : query({ name, text }, ...rest);
+  };
+  client.query = named as typeof client.query;
 }
 
 /** The driver's own `query_timeout` would give the connection, with its query still open, back to the pool. */

@@ -67,6 +67,10 @@ export function isDatabaseAway(error: unknown): boolean {
   return NETWORK_CODES.has(code) || AWAY_STATES.has(code) || /^08...$/.test(code);
 }
 
+/** A lock was not to be had within `lock_timeout`. */
+export const isLockTimeout = (error: unknown): boolean =>
+  (error as { code?: unknown } | null)?.code === "55P03";
+
 /** SQLSTATE of a row that names another row which does not exist. */
 export const isForeignKeyViolation = (error: unknown): boolean =>
   (error as { code?: unknown } | null)?.code === "23503";

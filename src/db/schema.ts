@@ -56,6 +56,8 @@ interface AccountsTable {
   has_calendar: GeneratedAlways<boolean>;
   /** The settings by which the conversations were built. */
   conversations_version: Generated<number>;
+  /** Since when these are others; meaningless while they are not. */
+  settings_changed_at: Generated<Date>;
 }
 
 /** In days; null in `days_days`: for ever. */
@@ -155,6 +157,8 @@ export interface ImportCursor {
   rows: number;
   accepted: number;
   duplicates: number;
+  /** The time before which rows are too old, as the first attempt found it; null = none are. */
+  messages_from: string | null;
 }
 
 export interface RunError {

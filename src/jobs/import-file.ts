@@ -1,8 +1,10 @@
+import { messageFloors } from "../db/queries/account-retention.js";
 import { markUploadRemoved, storeImportBatch } from "../db/queries/imports.js";
 import type { NewEvent } from "../db/queries/insert-events.js";
 import type { RunKey } from "../db/queries/runs.js";
+import type { ImportCursor } from "../db/schema.js";
 import { PermanentJobError } from "../errors.js";
-import { checkEvent, isRefusal } from "../events/check-event.js";
+import { checkEvent, isRefusal, type Refusal, tooOldRefusal } from "../events/check-event.js";
 import type { ImportRow, RowProblem } from "../sources/imports/import-row.js";
 import { defineJob, type JobContext } from "./define-job.js";
 import { foldEvents } from "./fold-events.js";
@@ -79,14 +81,19 @@ async function storeRows(
   context: JobContext,
 ): Promise<Record<string, number>> {
   const { run, progress, signal } = work;
-  const store = batchStore(work, context);
+  const cursor = run.cursor ?? (await newCursor(run.account_id, context));
+  const store = batchStore(work, cursor, context);
+  const limits = {
+    nowMs: run.created_at.getTime(),
+    floor: cursor.messages_from === null ? undefined : new Date(cursor.messages_from),
+  };
   let rejected = 0;
   let skipped = 0;
   let first: { row: number; problem: RowProblem } | undefined;
   for await (const row of rows) {
     signal.throwIfAborted();
     progress.rows += 1;
-    const { events, problems } = checkRow(row, run.account_id, run.created_at.getTime());
+    const { events, problems } = checkRow(row, run.account_id, limits);
     if (problems.length > 0) {
       rejected += 1;
       first ??= { row: row.row, problem: problems[0]! };
@@ -112,12 +119,12 @@ const shownProblem = ({ field, message }: RowProblem) =>
 function checkRow(
   row: ImportRow,
   accountId: string,
-  nowMs: number,
+  { nowMs, floor }: { nowMs: number; floor: Date | undefined },
 ): { events: NewEvent[]; problems: readonly RowProblem[] } {
   const problems: RowProblem[] = [...row.problems];
   const events: NewEvent[] = [];
   for (const draft of row.drafts) {
-    const checked = checkEvent({ ...draft, account_id: accountId }, nowMs);
+    const checked = youngEnough(checkEvent({ ...draft, account_id: accountId }, nowMs), floor);
     if (!isRefusal(checked)) events.push(checked);
     // What is wrong with all of a message's events is said once.
     else if (!problems.some(({ field, code }) => field === (checked.field ?? "") && code === checked.code))
@@ -126,9 +133,19 @@ function checkRow(
   return problems.length > 0 ? { events: [], problems } : { events, problems };
 }
 
+const youngEnough = (checked: NewEvent | Refusal, floor: Date | undefined): NewEvent | Refusal =>
+  floor && !isRefusal(checked) && checked.occurredAtMs < floor.getTime() ? tooOldRefusal(floor) : checked;
+
+/** A floor only rises: rows that an earlier attempt has stored must not turn out to be too old in a later one. */
+async function newCursor(accountId: string, { db }: JobContext): Promise<ImportCursor> {
+  const floorMs = (await messageFloors(db, [accountId])).get(accountId);
+  const floor = floorMs === undefined ? null : new Date(floorMs).toISOString();
+  return { rows: 0, accepted: 0, duplicates: 0, messages_from: floor };
+}
+
 /** Gathers events into batches, commits them, and wakes the account's fold. Leaves out rows that an earlier attempt stored. */
-function batchStore({ run, claim }: RunWork, context: JobContext) {
-  let cursor = run.cursor ?? { rows: 0, accepted: 0, duplicates: 0 };
+function batchStore({ run, claim }: RunWork, start: ImportCursor, context: JobContext) {
+  let cursor = start;
   let events: NewEvent[] = [];
   let lastRow = 0;
   let wokenAtMs = 0;

@@ -1,11 +1,12 @@
 import { Readable } from "node:stream";
 import type { Interval } from "../analytics/buckets.js";
 import { findMetric, type Metric, type MetricDimension } from "../analytics/catalog.js";
-import { planMetrics } from "../analytics/metrics-plan.js";
+import { type MetricsPlan, planMetrics } from "../analytics/metrics-plan.js";
 import { toMetricsQuery } from "../analytics/metrics-query.js";
 import type { Db } from "../db/client.js";
 import { findAccount, queriedAccount } from "../db/queries/accounts.js";
-import { type MetricsRow, readMetrics } from "../db/queries/read-metrics.js";
+import { TOTAL } from "../db/queries/metrics-statement.js";
+import { MAX_METRICS_ROWS, type MetricsRow, readMetrics, readSeries } from "../db/queries/read-metrics.js";
 import { NotFound } from "../errors.js";
 import type { ColumnType } from "../exports/columns.js";
 import { csvHead, csvLine } from "../exports/csv.js";
@@ -51,33 +52,28 @@ export async function readSummary(db: Db, request: ReportRequest): Promise<Secti
   const row = await findAccount(db, request.account_id);
   if (!row) throw new NotFound("account_not_found", "There is no such account.");
   const account = queriedAccount(row);
-  const ask = async (
-    metrics: readonly string[],
-    groupBy: readonly MetricDimension[],
-    filters = request.filters,
-  ) =>
-    readMetrics(
-      db,
-      planMetrics(
-        toMetricsQuery(
-          {
-            from: request.from,
-            to: request.to,
-            interval: groupBy.length > 0 ? "all" : request.interval,
-            basis: request.basis,
-            groups: "exclude",
-            responders: "human",
-            clock: "first",
-            hours: "elapsed",
-            time_zone: request.time_zone,
-            metrics: [...metrics],
-            group_by: [...groupBy],
-            filters,
-          },
-          account,
-        ),
+  const planOf = (metrics: readonly string[], groupBy: readonly MetricDimension[]) =>
+    planMetrics(
+      toMetricsQuery(
+        {
+          from: request.from,
+          to: request.to,
+          interval: groupBy.length > 0 ? "all" : request.interval,
+          basis: request.basis,
+          groups: "exclude",
+          responders: "human",
+          clock: "first",
+          hours: "elapsed",
+          time_zone: request.time_zone,
+          metrics: [...metrics],
+          group_by: [...groupBy],
+          filters: request.filters,
+        },
+        account,
       ),
     );
+  const ask = (metrics: readonly string[], groupBy: readonly MetricDimension[]) =>
+    readMetrics(db, planOf(metrics, groupBy));
   const whole = await ask(summaryMetrics, []);
   const sections: Section[] = [
     { name: "totals", key: undefined, metrics: summaryMetrics, rows: whole.totals },
@@ -88,21 +84,30 @@ export async function readSummary(db: Db, request: ReportRequest): Promise<Secti
     sections.push({ name: `by_${dimension}`, key: dimension, metrics: summaryMetrics, rows: totals });
   }
   for (const dimension of ["error_class", "error_code"] as const) {
-    const { totals } = await ask(failureMetrics, [dimension]);
-    const failed = totals.filter((row) => row[dimension] !== null);
-    const rows = failed.map((row) => ({
-      ...row,
-      failure_rate: shareOf(row.messages_failed, whole.totals[0]),
-    }));
+    const rows = await readFailures(db, planOf(failureMetrics, [dimension]), dimension);
     sections.push({ name: `failures_by_${dimension}`, key: dimension, metrics: failureMetrics, rows });
   }
   return sections;
 }
 
-/** A failure's rate is its share of all attempts, not of the attempts that failed so. */
-function shareOf(failed: unknown, totals: MetricsRow | undefined): number | null {
-  const attempted = Number(totals?.messages_attempted ?? 0);
-  return attempted === 0 ? null : Number(failed) / attempted;
+/**
+ * A failure's rate is its share of all attempts, not of the attempts that failed so: the part that it has in the
+ * `failure_rate` of the totals.
+ */
+async function readFailures(db: Db, plan: MetricsPlan, dimension: MetricDimension): Promise<MetricsRow[]> {
+  const { series } = await readSeries(db, plan, MAX_METRICS_ROWS);
+  const groups = series.map(({ dimensions, buckets }) => {
+    const group = buckets.get(TOTAL) ?? {};
+    return { dimensions, group, ...plan.sides("failure_rate", group) };
+  });
+  const attempted = groups.reduce((sum, { whole }) => sum + whole, 0);
+  return groups
+    .filter(({ dimensions }) => dimensions[dimension] !== null)
+    .map(({ dimensions, group, part }) => ({
+      ...dimensions,
+      ...plan.measure(group, 0),
+      failure_rate: attempted === 0 ? null : part / attempted,
+    }));
 }
 
 const longColumns = ["section", "bucket", "dimension", "value_of", "metric", "value"] as const;

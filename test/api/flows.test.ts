@@ -147,6 +147,19 @@ describe("GET /analytics/flows", () => {
     expect((await ask({ account_id: "nobody" })).json.code).toBe("account_not_found");
   });
 
+  it("takes 400 days whether clocks change in them or not, and no day more", async () => {
+    const of = async (from: string, to: string) => {
+      const { status, json } = await ask({ from, to });
+      return status === 200 ? 200 : json.errors[0].code;
+    };
+    // Over two autumns, over two springs and one autumn, over one of each.
+    expect(await of("2024-10-01T00:00:00+02:00", "2025-11-05T00:00:00+01:00")).toBe(200);
+    expect(await of("2024-10-01T00:00:00+02:00", "2025-11-06T00:00:00+01:00")).toBe("range_too_long");
+    expect(await of("2024-03-25T00:00:00+01:00", "2025-04-29T00:00:00+02:00")).toBe(200);
+    expect(await of("2024-03-25T00:00:00+01:00", "2025-04-30T00:00:00+02:00")).toBe("range_too_long");
+    expect(await of("2024-06-01T00:00:00+02:00", "2025-07-06T00:00:00+02:00")).toBe(200);
+  });
+
   it("says so while the days of another zone are being counted", async () => {
     const { pool } = app.context;
     const { rows } = await pool.query("select zone_id from accounts where account_id = 'shop'");

@@ -53,7 +53,13 @@ describe("GET /analytics/heatmap", () => {
       to: "2026-11-01T23:00:00.000Z",
       time_zone: "Europe/Berlin",
       basis: "cohort",
+      groups: "exclude",
+      responders: "human",
+      clock: "first",
+      hours: "elapsed",
       as_of: expect.stringMatching(/Z$/),
+      coverage: { provider_time: 1, receipts: expect.closeTo(1 / 3) },
+      notes: [],
       cells: null,
       totals: { value: 3 },
     });
@@ -77,6 +83,28 @@ describe("GET /analytics/heatmap", () => {
       const known = (json.cells as Cell[]).filter((cell) => cell.value !== null);
       expect(known[known.length - 1]).toEqual({ weekday: 7, hour: 2, hours: 3, value });
       expect(known.length).toBeLessThan(3);
+    }
+  });
+
+  it("says what it was asked, how far it can be trusted and why it is empty, as metrics do", async () => {
+    const choices = {
+      groups: "include",
+      responders: "any",
+      clock: "last",
+      hours: "business",
+      basis: "event",
+    };
+    for (const metric of ["reply_time_p50", "queue_throughput", "delivery_rate"]) {
+      const { json } = await ask({ metric, ...choices });
+      const query = new URLSearchParams({ account_id: "shop", metrics: metric, ...range, ...choices });
+      const path = `/analytics/metrics?${query}&interval=all`;
+      const same = (await call(app.url, "GET", path, { key: app.adminKey })).json;
+      // Without a calendar.
+      expect(json).toMatchObject({ ...choices, hours: "elapsed" });
+      for (const name of ["basis", "groups", "responders", "clock", "hours", "coverage", "notes"])
+        expect([name, json[name]]).toEqual([name, same[name]]);
+      expect(json.notes).toHaveLength(metric === "queue_throughput" ? 1 : 0);
+      expect(json.totals.value).toEqual(same.totals[0][metric]);
     }
   });
 

@@ -3,12 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { defaultRetention } from "../../src/analytics/retention.js";
 import { metricsCacheOf } from "../../src/api/metrics-cache/metrics-cache.js";
 import { sendAnswer } from "../../src/api/metrics-cache/send-answer.js";
 import { type Route, route } from "../../src/api/route.js";
 import { apiRoutes } from "../../src/api/routes/index.js";
 import type { Context } from "../../src/context.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
+import { retainAccount } from "../../src/db/retention/retain-account.js";
 import { buildWantedZone } from "../../src/db/rollups/zones.js";
 import { type CallOptions, call, startTestApp, type TestApp } from "../support/app.js";
 import { hasRedis, startRedis, type TestRedis } from "../support/redis.js";
@@ -159,6 +161,23 @@ describe("a cached answer", () => {
       expect([other, await status({ ...base, ...other })]).toEqual([other, "analytics; fwd=miss"]);
   });
 
+  it("is computed again when nothing but an opt-out was counted", async () => {
+    const accountId = await newAccount();
+    const optOuts = () => ask(accountId, { more: { metrics: "opt_outs" } });
+    expect((await optOuts()).json.totals).toEqual([{ opt_outs: 0 }]);
+    const event = {
+      account_id: accountId,
+      type: "preference.changed" as const,
+      contact_id: "ann",
+      occurred_at: "2025-03-01T10:00:00Z",
+      change: { kind: "marketing", value: "stop" },
+    };
+    await storeEvents(app.context.db, accountId, [event]);
+    await foldBatch(app.context.db, accountId, { limit: 1_000 });
+    const reply = await optOuts();
+    expect([statusOf(reply), reply.json.totals]).toEqual(["analytics; fwd=miss", [{ opt_outs: 1 }]]);
+  });
+
   it("is not the answer of another tenant", async () => {
     const [mine, theirs] = [await newAccount(), await newAccount()];
     await send(mine, 2);
@@ -203,6 +222,29 @@ describe("a cached answer", () => {
     ]);
   });
 
+  it("is refused in every spelling once its days are gone", async () => {
+    const accountId = await newAccount();
+    await send(accountId, 1);
+    const spelt = () => [
+      ask(accountId),
+      ask(accountId, { to: second }),
+      ask(accountId, { more: { from: "2025-03-01T01:00:00+01:00" } }),
+    ];
+    const retain = (days: number | null) =>
+      retainAccount(app.context.db, accountId, {
+        retention: { ...defaultRetention, quarters_days: 100, days_days: days },
+        now: new Date("2025-06-20T00:00:00Z"),
+        signal: new AbortController().signal,
+        hasTime: () => true,
+        leaveMonthsToPartitions: false,
+      });
+    await retain(null);
+    for (const reply of await Promise.all(spelt())) expect(sentOf(reply)).toBe(1);
+    await retain(100);
+    for (const reply of await Promise.all(spelt()))
+      expect([reply.status, reply.json.code]).toEqual([400, "not_kept"]);
+  });
+
   it("is computed once for all who ask at a time", async () => {
     const accountId = await newAccount();
     const before = computed();
@@ -228,6 +270,30 @@ describe("a cached answer", () => {
     expect(performance.now() - startedAt).toBeGreaterThan(700);
     expect(next.headers.get("etag")).not.toBe(first.headers.get("etag"));
     expect(next.json.totals).toEqual(first.json.totals);
+  });
+
+  it("is of its minute where it is divided by the time that has passed", async () => {
+    let now = new Date();
+    const timed = await startWith("{ ttl: 600 }", { now: () => now });
+    const accountId = await newAccount();
+    const ahead = { to: "2099-01-01T00:00:00Z", interval: "all" };
+    const questions = {
+      "queue_throughput,queue_depth": ahead,
+      queue_drain_time: ahead,
+      queue_depth: ahead,
+      queue_throughput: {},
+    };
+    const statuses = async () => {
+      const replies = Object.entries(questions).map(([metrics, more]) =>
+        ask(accountId, { to: timed, more: { ...more, metrics } }),
+      );
+      return (await Promise.all(replies)).map(statusOf);
+    };
+    await statuses();
+    now = new Date(now.getTime() + 60_000);
+    const [hit, miss] = ["analytics; hit", "analytics; fwd=miss"];
+    expect(await statuses()).toEqual([miss, miss, hit, hit]);
+    expect(await statuses()).toEqual([hit, hit, hit, hit]);
   });
 
   it("does not exist when the cache is off", async () => {

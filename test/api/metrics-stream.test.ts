@@ -16,6 +16,7 @@ import { type EventStream, openEventStream } from "../support/event-stream.js";
 import { storeEvents } from "../support/stored-events.js";
 
 const UPDATED_WITHIN_MS = 2_000;
+const DAY_MS = 86_400_000;
 const day = { from: "2025-03-01T00:00:00Z", to: "2025-03-02T00:00:00Z" };
 
 let app: TestApp;
@@ -52,14 +53,18 @@ async function onServer(text: string): Promise<void> {
 }
 
 /** Another process of the installation. */
-async function startOther(timings: Partial<StreamTimings> = {}, more: Record<string, string> = {}) {
+async function startOther(
+  timings: Partial<StreamTimings> = {},
+  more: Record<string, string> = {},
+  now = () => new Date(),
+) {
   const routes = (context: Context) => {
     // The first to ask for the streams of a process decides on their timings.
     metricsStreamRoutes(context, timings);
     return apiRoutes(context);
   };
   const env = { API_KEY: app.adminKey, ...more };
-  const other = await startTestApp({ databaseUrl: app.databaseUrl, env, routes });
+  const other = await startTestApp({ databaseUrl: app.databaseUrl, env, routes, now });
   onTestFinished(() => other.close());
   return other;
 }
@@ -139,6 +144,40 @@ describe("GET /analytics/metrics/stream", () => {
     expect(resumed.events).toEqual([]);
     await send(accountId);
     await eventually(() => expect(sentOf(resumed)).toEqual([4]));
+  });
+
+  it("goes on with the minutes where the answer depends on the time, and with them alone after a break", async () => {
+    let now = new Date();
+    const other = await startOther({ pollMs: 10 }, {}, () => now);
+    const accountId = await newAccount();
+    await storeEvents(app.context.db, accountId, [
+      {
+        ...eventOf(accountId),
+        type: "message.queued",
+        occurred_at: new Date(Date.now() - 60_000).toISOString(),
+      },
+    ]);
+    await foldBatch(app.context.db, accountId, { limit: 1_000 });
+    const midnight = (days: number) =>
+      new Date(Math.floor(Date.now() / DAY_MS + days) * DAY_MS).toISOString();
+    const asked = { from: midnight(-2), to: midnight(2), interval: "all" };
+    const age = { to: other, more: { ...asked, metrics: "queue_oldest_age" } };
+    const [aged, ageless] = [await open(accountId, age), await open(accountId, { to: other })];
+    await eventually(() => expect([aged, ageless].map(({ events }) => events.length)).toEqual([1, 1]));
+    now = new Date(now.getTime() + 60_000);
+    await eventually(() => expect(aged.events).toHaveLength(2));
+    const [first, second] = aged.events;
+    expect(second!.id).not.toBe(first!.id);
+    expect(second!.data.totals[0].queue_oldest_age).toBeGreaterThan(first!.data.totals[0].queue_oldest_age);
+    aged.close();
+    const back = await open(accountId, { ...age, headers: { "last-event-id": second!.id! } });
+    const late = await open(accountId, { ...age, headers: { "last-event-id": first!.id! } });
+    await eventually(() => expect(late.events.map(({ id }) => id)).toEqual([second!.id]));
+    now = new Date(now.getTime() + 60_000);
+    await eventually(() => expect([back, late].map(({ events }) => events.length)).toEqual([1, 2]));
+    await send(accountId, app.context.db);
+    await eventually(() => expect(back.events).toHaveLength(2));
+    await eventually(() => expect(sentOf(ageless)).toEqual([0, 1]));
   });
 
   it("computes a question once for all who follow it", async () => {

@@ -93,6 +93,31 @@ describe("GET /analytics/metrics", () => {
     expect(json.time_zone).toBe("UTC");
   });
 
+  it("says why nothing of the queue is measured, whatever the reason", async () => {
+    await admin("POST", "/analytics/accounts", { account_id: "queue" });
+    await insertEvents(app.context.db, [
+      event("q", "queued", "2025-03-30T08:00:00Z", { accountId: "queue", channelId: "c1" }),
+      event("p", "sent", "2025-03-30T08:00:00Z", { accountId: "queue", channelId: "c2" }),
+    ]);
+    await foldBatch(app.context.db, "queue", { limit: 100 });
+    const metrics = { metrics: "queue_depth,messages_sent" };
+    const inQueue = { ...metrics, account_id: "queue" };
+    const note = {
+      metric: "queue_depth",
+      code: "not_measured",
+      message:
+        "Nothing that was asked for is known to have been queued (message.queued) before the end of the range.",
+    };
+    expect((await ask(inQueue)).json).toMatchObject({ notes: [], totals: [{ queue_depth: 1 }] });
+    for (const nothing of [
+      // No source of the account says it; what is filtered was not queued; nothing was so early.
+      { ...metrics },
+      { ...inQueue, "filter[channel_id]": "c2" },
+      { ...inQueue, from: "2025-03-01T00:00:00Z", to: "2025-03-02T00:00:00Z" },
+    ])
+      expect((await ask(nothing)).json).toMatchObject({ notes: [note], totals: [{ queue_depth: null }] });
+  });
+
   it("groups and filters by dimensions, unknown values included", async () => {
     const metric = { metrics: "messages_sent", interval: "all" };
     const grouped = await ask({ ...metric, group_by: "channel_id,template" });
@@ -112,6 +137,30 @@ describe("GET /analytics/metrics", () => {
     expect(await sent({ "filter[template]": "offer,", "filter[channel_id]": "c1" })).toBe(0);
     expect(await sent({ "filter[direction]": "outbound", "filter[channel_id]": "c2,c1" })).toBe(3);
     expect(await sent({ "filter[direction]": "sideways" })).toBe(0);
+  });
+
+  it("says why it is null of a combination whose queue is not measured, beside one whose queue is", async () => {
+    await admin("POST", "/analytics/accounts", { account_id: "queues" });
+    const own = (messageId: string, type: string, channelId: string) =>
+      event(messageId, type, range.from, { accountId: "queues", channelId });
+    await insertEvents(app.context.db, [
+      own("a", "queued", "queued"),
+      own("a", "sent", "queued"),
+      own("b", "sent", "sent"),
+    ]);
+    await foldBatch(app.context.db, "queues", { limit: 100 });
+    const asked = { account_id: "queues", metrics: "queue_depth,messages_sent", interval: "all" };
+    const { json } = await ask({ ...asked, group_by: "channel_id" });
+    expect(json.totals).toEqual([
+      { channel_id: "queued", queue_depth: 0, messages_sent: 1 },
+      { channel_id: "sent", queue_depth: null, messages_sent: 1 },
+    ]);
+    const notes = [{ metric: "queue_depth", code: "not_measured", message: expect.any(String) }];
+    expect(json.notes).toEqual(notes);
+    const noted = async (more: Record<string, string>) => (await ask({ ...asked, ...more })).json.notes;
+    expect(await noted({})).toEqual([]);
+    expect(await noted({ group_by: "channel_id", "filter[channel_id]": "queued" })).toEqual([]);
+    expect(await noted({ "filter[channel_id]": "sent" })).toEqual(notes);
   });
 
   it("names what is wrong", async () => {

@@ -132,6 +132,19 @@ describe("GET /analytics/timeline/{chat}", () => {
     });
   });
 
+  it("puts a question before the answer of the same time, also from page to page", async () => {
+    const chat = { chat_id: "second" };
+    await store("shop", [
+      ...["z1", "z2"].map((id) => received(id, 0, chat)),
+      ...["a1", "a2"].map((id) => received(id, 0, { ...chat, type: "message.sent" })),
+    ]);
+    const order = ["z1", "z2", "a1", "a2"];
+    for (const limit of ["1", "3"]) {
+      expect((await pages("second", { order: "asc", limit })).flat()).toEqual(order);
+      expect((await pages("second", { limit })).flat()).toEqual(order.toReversed());
+    }
+  });
+
   it("comes in pages, also through messages of one instant and times of all qualities", async () => {
     const qualities = ["provider", "gateway", "observed", "inferred"] as const;
     const events = Array.from({ length: 23 }, (_, index) =>
@@ -195,7 +208,7 @@ describe("GET /analytics/timeline/{chat}", () => {
       [{ from: at(1), to: at(1) }, "to", /later than from/],
       [{ chat: "x" }, "chat", /unknown/],
       [{ cursor: "x" }, "cursor", /cursor of this list/],
-      [{ cursor: cursor(["0000-01-01T00:00:00.000000Z", "x"]) }, "cursor", /cursor of this list/],
+      [{ cursor: cursor(["0000-01-01T00:00:00.000000Z", false, "x"]) }, "cursor", /cursor of this list/],
     ];
     for (const [query, path, message] of refused) {
       const reply = await get("any", query);
@@ -232,7 +245,7 @@ describe("GET /analytics/timeline/{chat}", () => {
       const { rows } = await app.context.pool.query(`explain (analyze) ${sql}`, [...parameters]);
       return rows.map((row) => row["QUERY PLAN"] as string).join("\n");
     };
-    const after = ["2026-01-08T00:00:00.000001Z", "m5"] as const;
+    const after = ["2026-01-08T00:00:00.000001Z", false, "m5"] as const;
     for (const more of [{}, { order: "asc" as const }, { after }, { after, from: new Date("2026-01-03") }]) {
       const text = await plan({ ...more, limit: 11 });
       expect(text).toMatch(/Index Scan (Backward )?using messages_\d_/);

@@ -23,8 +23,9 @@ import type { EventJson } from "../../src/sources/canonical-event.js";
 import { conversationHistories } from "../support/conversation-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
 import { expectRows, oracleQuery, query } from "../support/metrics-cells.js";
-import { oracleConversationMetrics } from "../support/oracle-conversation-metrics.js";
-import { oracleConversations, oracleFlow } from "../support/oracle-conversations.js";
+import { oracleMetrics } from "../support/oracle.js";
+import { oracleConversations } from "../support/oracle-conversations.js";
+import { oracleFlow } from "../support/oracle-flows.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
@@ -195,11 +196,7 @@ it("numbers of conversations stay whatever is removed, and whenever it is killed
         if (index === 0) {
           const expected = oracleConversations(part, rules);
           const wanted = await asked(accountId);
-          const numbers = oracleConversationMetrics(expected, {
-            ...oracleQuery(wanted),
-            ...choices,
-            group_by: ["channel_id"],
-          });
+          const numbers = oracleMetrics(part, oracleQuery(wanted, rules));
           const found = await answer(accountId);
           expectRows(found.rows, numbers.rows);
           expectRows(found.totals, numbers.totals);

@@ -22,19 +22,14 @@ import type { EventJson } from "../../src/sources/canonical-event.js";
 import { conversationDays, conversationHistories } from "../support/conversation-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
 import { expectRows, oracleQuery, query } from "../support/metrics-cells.js";
-import { tabulate } from "../support/oracle.js";
-import {
-  type OracleConversationQuery,
-  oracleConversationMetrics,
-} from "../support/oracle-conversation-metrics.js";
+import { oracleMetrics } from "../support/oracle.js";
 import {
   type OracleConversation,
   type OracleRules,
-  oracleAnswers,
   oracleConversations,
-  oracleFlow,
-  oracleReplies,
 } from "../support/oracle-conversations.js";
+import { oracleAnswers } from "../support/oracle-engagement.js";
+import { oracleFlow } from "../support/oracle-flows.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
@@ -337,28 +332,9 @@ it("any order, lateness, rebuild and settings in between give the oracle's conve
           metrics: ids.filter((id) => one.groupBy.every((name) => findMetric(id)!.dimensions.includes(name))),
         } as Partial<Parameters<typeof query>[1]>);
         const found = await readMetrics(test.db, planMetrics(wanted));
-        const numbers = oracleConversationMetrics(expected, {
-          ...oracleQuery(wanted),
-          ...one,
-          group_by: [...one.groupBy],
-        } as OracleConversationQuery);
+        const numbers = oracleMetrics(history, oracleQuery(wanted, rules(chosen)));
         expectRows(found.rows, numbers.rows);
         expectRows(found.totals, numbers.totals);
-
-        const replied = query(accountId, {
-          ...range,
-          basis: wanted.basis,
-          interval: wanted.interval,
-          timeZone: wanted.timeZone,
-          kept: account.kept,
-          metrics: ["messages_replied"],
-        });
-        const replies = oracleReplies(history, replyWindowMs).map(({ anchor, repliedAt }) => ({
-          at: wanted.basis === "cohort" ? anchor : repliedAt,
-          dimensions: [],
-        }));
-        const counted = tabulate(replies, oracleQuery(replied), (_, own) => own.length);
-        expect((await readMetrics(test.db, planMetrics(replied))).rows).toEqual(counted.rows);
       }
 
       expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 });

@@ -15,7 +15,7 @@ import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
 /** Cases of the property. Each has its own history, disorder, batching, folds in between and question. */
-const CASES = Number(process.env.FOLD_CASES ?? 1_000);
+const CASES = Number(process.env.FOLD_CASES ?? (process.env.TEST_FULL === "1" ? 1_000 : 300));
 
 let test: TestDb;
 beforeAll(async () => {
@@ -72,7 +72,7 @@ const rollupsOf = async (accountId: string) =>
 let made = 0;
 
 it("any order, split, repetition, lateness and re-fold of a history gives the oracle's numbers", {
-  timeout: 400_000,
+  timeout: 900_000,
 }, async () => {
   await fc.assert(
     fc.asyncProperty(histories, async ({ history, batches, folds, settles, limit, asked, inOwnZone }) => {

@@ -52,6 +52,34 @@ describe("readHeatmap", () => {
     );
   });
 
+  it("divides by the time that has passed, and by none that is to come", async () => {
+    const accountId = `account-${++made}`;
+    const event = (type: "queued" | "sent", time: string) =>
+      ({ account_id: "a", type: `message.${type}`, message_id: "m", occurred_at: time }) as const;
+    await ensureAccounts(test.db, [accountId]);
+    await storeEvents(test.db, accountId, [
+      event("queued", "2025-03-31T00:05:00Z"),
+      event("sent", "2025-03-31T00:20:00Z"),
+    ]);
+    await foldBatch(test.db, accountId, { limit: 100 });
+    // Two weeks from a Monday.
+    const plan = planHeatmap(
+      query(accountId, {
+        from: new Date("2025-03-31T00:00:00Z"),
+        to: new Date("2025-04-14T00:00:00Z"),
+        metrics: ["queue_throughput"],
+      }),
+    );
+    const at = async (now: string) => {
+      const { cells, total } = await readHeatmap(test.db, plan, new Date(now));
+      return [cells[0], cells[1], total];
+    };
+    expect(await at("2025-03-31T00:30:00Z")).toEqual([1 / 30, null, 1 / 30]);
+    expect(await at("2025-04-01T00:00:00Z")).toEqual([1 / 60, 0, 1 / 60 / 24]);
+    expect(await at("2026-01-01T00:00:00Z")).toEqual([1 / 120, 0, 1 / 60 / 24 / 14]);
+    expect(plan.hours[0]).toBe(2);
+  });
+
   it("does not know an account that does not exist", async () => {
     await expect(readHeatmap(test.db, planHeatmap(query("nobody", {})))).rejects.toMatchObject({
       code: "account_not_found",

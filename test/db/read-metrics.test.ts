@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
 import type { MetricsQuery } from "../../src/analytics/metrics-query.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
+import { statusOf } from "../../src/db/fold/message-state.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { metricsStatement } from "../../src/db/queries/metrics-statement.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
@@ -66,6 +67,58 @@ describe("readMetrics", () => {
     ...more,
   });
 
+  it("takes a message to a group for failed when it failed for all of whom it knows, and never for contradicted", async () => {
+    const accountId = await newAccount();
+    const say = (id: string, type: string, participant?: string): EventJson => ({
+      ...sent(id, "2025-03-28T10:00:00Z", { type: `message.${type}` as EventJson["type"] }),
+      ...{ chat_id: "team", chat_kind: "group" },
+      ...(participant ? { participant_id: participant } : {}),
+      ...(type === "failed" ? { error: { code: "131026", class: "recipient" } } : {}),
+    });
+    await store(accountId, [
+      ...[say("reached", "failed", "a"), say("reached", "delivered", "b")],
+      ...[say("on its way", "failed", "a"), say("on its way", "sent", "b")],
+      ...[say("nobody", "failed", "a"), say("nobody", "failed", "b"), say("nobody", "sent", "b")],
+      ...[say("whole", "sent"), say("whole", "failed")],
+    ]);
+    for (let times = 0; times < 2; times++) {
+      await fold(accountId);
+      for (const basis of ["cohort", "event"] as const) {
+        const ids = ["messages_attempted", "messages_delivered", "messages_failed", "messages_pending"];
+        const asked = {
+          basis,
+          metrics: [...ids, "message_contradictions"],
+          groupBy: ["error_class" as const],
+        };
+        expect((await read(query(accountId, asked))).totals).toEqual([
+          {
+            error_class: "recipient",
+            ...{ messages_attempted: 2, messages_delivered: 0, messages_failed: 2, messages_pending: 0 },
+            message_contradictions: 0,
+          },
+          {
+            error_class: null,
+            ...{ messages_attempted: 2, messages_delivered: 1, messages_failed: 0, messages_pending: 1 },
+            message_contradictions: 0,
+          },
+        ]);
+      }
+      // The second time with one of them by itself, on top of what is known.
+      if (times === 0) await store(accountId, [say("nobody", "failed", "c")]);
+    }
+    await store(accountId, [say("nobody", "delivered", "c")]);
+    await fold(accountId);
+    const { totals } = await read(query(accountId, { metrics: ["messages_failed", "messages_delivered"] }));
+    expect(totals).toEqual([{ messages_failed: 1, messages_delivered: 2 }]);
+    const { rows } = await test.pool.query(
+      `select message_id, ${statusOf("m")} as status from messages m where account_id = $1 order by 1`,
+      [accountId],
+    );
+    expect(Object.fromEntries(rows.map((row) => [row.message_id, row.status]))).toEqual({
+      ...{ nobody: "delivered", "on its way": "sent", reached: "delivered", whole: "failed" },
+    });
+  });
+
   it("fills empty buckets without dimensions only, and always has a total without them", async () => {
     const accountId = await newAccount();
     const range = { from: new Date("2025-03-29T00:00:00Z"), to: new Date("2025-04-01T00:00:00Z") };
@@ -126,6 +179,73 @@ describe("readMetrics", () => {
       code: "too_many_rows",
       message: expect.stringContaining("more than 5 rows"),
     });
+  });
+
+  it("has a total of what stands in the queue or moved, and of nothing that left it long ago", async () => {
+    const accountId = await newAccount();
+    const say = (id: string, type: "queued" | "sent", time: string) =>
+      sent(id, time, { type: `message.${type}`, channel_id: id });
+    await store(accountId, [
+      ...[say("gone", "queued", "2025-03-28T10:00:00Z"), say("gone", "sent", "2025-03-28T11:00:00Z")],
+      say("stands", "queued", "2025-03-28T10:00:00Z"),
+      ...[say("leaves", "queued", "2025-03-28T10:00:00Z"), say("leaves", "sent", "2025-04-02T10:00:00Z")],
+      ...[say("passes", "queued", "2025-04-02T10:00:00Z"), say("passes", "sent", "2025-04-02T10:01:00Z")],
+    ]);
+    await fold(accountId);
+    const asked = (more: Partial<MetricsQuery>) =>
+      query(accountId, {
+        from: new Date("2025-04-01T00:00:00Z"),
+        to: new Date("2025-04-05T00:00:00Z"),
+        metrics: ["queue_depth", "messages_dequeued"],
+        groupBy: ["channel_id"],
+        ...more,
+      });
+    expect((await read(asked({}))).totals).toEqual([
+      { channel_id: "leaves", queue_depth: 0, messages_dequeued: 1 },
+      { channel_id: "passes", queue_depth: 0, messages_dequeued: 1 },
+      { channel_id: "stands", queue_depth: 1, messages_dequeued: 0 },
+    ]);
+    // What has left is measured all the same.
+    const gone = asked({ filters: { channel_id: ["gone"] } });
+    expect(await read(gone)).toMatchObject({ totals: [], has_queue: true });
+    expect(await read({ ...gone, groupBy: [] })).toMatchObject({
+      totals: [{ queue_depth: 0, messages_dequeued: 0 }],
+      has_queue: true,
+    });
+  });
+
+  it("divides by the time that has passed, and by none that is to come", async () => {
+    const accountId = await newAccount();
+    await store(accountId, [
+      ...["m", "n", "o"].map((id) => sent(id, "2025-03-28T10:00:00Z", { type: "message.queued" })),
+      ...["m", "n"].map((id) => sent(id, "2025-03-28T10:05:00Z")),
+    ]);
+    await fold(accountId);
+    const asked = query(accountId, {
+      from: new Date("2025-03-28T10:00:00Z"),
+      to: new Date("2025-03-28T10:30:00Z"),
+      interval: "15m",
+      metrics: ["queue_throughput", "queue_drain_time"],
+    });
+    const at = async (now: string) => {
+      const { rows, totals } = await readMetrics(test.db, planMetrics(asked), { now: new Date(now) });
+      return [...rows, ...totals].map((row) => [row.queue_throughput, row.queue_drain_time]);
+    };
+    const nothing = [null, null];
+    expect(await at("2025-03-28T10:00:00Z")).toEqual([nothing, nothing, nothing]);
+    expect(await at("2025-03-28T10:10:00Z")).toEqual([[0.2, 300], nothing, [0.2, 300]]);
+    expect(await at("2025-03-28T10:20:00Z")).toEqual([
+      [2 / 15, 450],
+      [0, null],
+      [0.1, 600],
+    ]);
+    const ended = [
+      [2 / 15, 450],
+      [0, null],
+      [2 / 30, 900],
+    ];
+    expect(await at("2025-03-28T10:30:00Z")).toEqual(ended);
+    expect(await at("2026-03-28T10:30:00Z")).toEqual(ended);
   });
 
   it("does not know an account that does not exist", async () => {

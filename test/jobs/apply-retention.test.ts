@@ -126,6 +126,24 @@ describe("retention", () => {
     expect(await measureContactDrift(test.db, "known")).toMatchObject({ rows: 0 });
   });
 
+  it("removes what one contact wanted on several channels, and keeps that it was counted", async () => {
+    const stop = (channelId: string | null) =>
+      newEvent("minds", "", "", "2025-03-01T09:00:00Z", {
+        type: "preference.changed",
+        ...{ messageId: null, direction: null, contactId: "ann", channelId },
+        change: JSON.stringify({ value: "stop" }),
+      });
+    await storeEvents(test, [stop("c1"), stop(null), stop("c2")]);
+    await foldAll(test, "minds");
+    await keep("minds", { events_days: 1, messages_days: 31 });
+    expect((await retain("minds", "2025-05-01T00:00:00Z")).result).toMatchObject({ done: true });
+    expect(await rowsIn("preference_changes", "minds")).toBe(0);
+    expect((await ask("minds", { metrics: ["opt_outs"], interval: "all" })).totals).toEqual([
+      { opt_outs: 3 },
+    ]);
+    expect(await measureDrift(test.db, "minds")).toMatchObject({ rows: 0 });
+  });
+
   it("adds up days that are too old, so that what is counted since the beginning stays right", async () => {
     await createAccount(test.db, { accountId: "queue", name: null, timeZone: "UTC" });
     const at = (day: number) => `2025-03-0${day}T09:00:00Z`;

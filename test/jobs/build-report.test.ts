@@ -236,6 +236,34 @@ describe("a delivery summary", () => {
     ]);
   });
 
+  it("has failures by class and code that add up to the rate of all, groups left out", async () => {
+    const group = { chatId: "team", chatKind: "group" };
+    const failure = (errorClass: string, errorCode: string) => ({ errorClass, errorCode });
+    const at = "2025-03-01T09:00:00Z";
+    await storeEvents(test, [
+      newEvent("failing", "g1", "failed", at, { ...group, ...failure("recipient", "131026") }),
+      newEvent("failing", "g2", "failed", at, { ...group, ...failure("policy", "131050") }),
+      newEvent("failing", "g3", "sent", at, group),
+      newEvent("failing", "d1", "failed", at, failure("recipient", "131026")),
+      newEvent("failing", "d2", "failed", at, failure("pacing", "131049")),
+      ...["d3", "d4", "d5"].map((id) => newEvent("failing", id, "sent", at)),
+    ]);
+    await foldAll(test, "failing");
+    for (const basis of ["cohort", "event"]) {
+      const request = { ...seedRange, template: "delivery-summary", format: "json", basis };
+      const key = await test.insertRun("report", "failing", request);
+      await test.work(buildReport, key);
+      const rows = JSON.parse((await test.file(key)).toString()) as Long[];
+      const values = (section: string, metric: string) =>
+        rows.filter((row) => row.section === section && row.metric === metric).map((row) => row.value);
+      expect(values("totals", "failure_rate")).toEqual([2 / 5]);
+      // Pacing, policy and recipient; in the order of their codes 131026, 131049 and 131050.
+      expect(values("failures_by_error_class", "failure_rate")).toEqual([1 / 5, 0, 1 / 5]);
+      expect(values("failures_by_error_code", "failure_rate")).toEqual([1 / 5, 1 / 5, 0]);
+      expect(values("failures_by_error_class", "messages_failed")).toEqual([1, 1, 2]);
+    }
+  });
+
   it("says the same in every format", async () => {
     const more = { group_by: ["channel_id", "template"], filters: { channel_id: ["c0", "c1"] } };
     const rows = JSON.parse((await summary("json", more)).toString()) as Long[];

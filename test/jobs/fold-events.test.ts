@@ -83,6 +83,35 @@ describe("a fold", () => {
     expect(await measureDrift(test.db, "d")).toEqual({ messages: 3, rows: 0 });
   });
 
+  it("counts what a contact wants on each channel, in whatever order it hears of it", async () => {
+    const stop = (accountId: string, channelId: string | null) =>
+      newEvent(accountId, "", "", "2025-03-01T09:00:00Z", {
+        type: "preference.changed",
+        ...{ messageId: null, direction: null, contactId: "ann", channelId },
+        change: JSON.stringify({ kind: "marketing", value: "stop" }),
+      });
+    const channels = ["c1", null, "c2"];
+    const counted: unknown[] = [];
+    for (const [accountId, order] of [
+      ["forth", channels],
+      ["back", channels.toReversed()],
+    ] as const) {
+      for (const channel of order) {
+        await storeEvents(test, [stop(accountId, channel), stop(accountId, channel)]);
+        await test.work(foldEvents, { accountId });
+      }
+      const { rows } = await test.pool.query(
+        `select d.channel_id, r.opt_outs from rollup_deltas r join dimension_sets d using (account_id, dimensions_id)
+         where account_id = $1 order by 1`,
+        [accountId],
+      );
+      expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 });
+      counted.push(rows);
+    }
+    const each = ["c1", "c2", null].map((channel_id) => ({ channel_id, opt_outs: 1 }));
+    expect(counted).toEqual([each, each]);
+  });
+
   it("stops before the next batch when it is told to", async () => {
     await storeEvents(test, history("c"));
     const reason = new Error("stop");

@@ -5,6 +5,7 @@ import { buildExport } from "../../src/jobs/build-export.js";
 import { importFile } from "../../src/jobs/import-file.js";
 import { Interrupted } from "../../src/jobs/interrupted.js";
 import { uploadKey } from "../../src/jobs/read-import.js";
+import { rebuildConversationsJob } from "../../src/jobs/rebuild-conversations.js";
 import { sweepFiles } from "../../src/jobs/sweep-files.js";
 import { importNow, insertImport, messagesOf, rollupsOf } from "../support/imports.js";
 import { foldAll, openWork, seedMessages, seedRange, type TestWork } from "../support/work.js";
@@ -95,6 +96,41 @@ describe("an import of events", () => {
     const { key, run } = await importNow(test, "again", { format: "events" }, file);
     expect(run.result).toMatchObject({ rows: 2_500, accepted: 0, duplicates: 2_500, rejected: 0 });
     expect(await report(key)).toEqual(["row,field,code,message", ""]);
+  });
+});
+
+describe("an import into an account whose old messages are gone", () => {
+  const floorOf = (accountId: string, floor: string) =>
+    test.pool.query("update accounts set messages_from = $2 where account_id = $1", [accountId, floor]);
+
+  it("refuses the rows that are too old, whole messages too", async () => {
+    await importNow(test, "floor", { format: "events" }, eventsFile(1));
+    await floorOf("floor", "2026-01-01");
+    const file = [
+      "message_id,sent_at,delivered_at",
+      "old,2025-03-01T09:00:00Z,",
+      "both,2025-12-31T23:59:59Z,2026-01-01T00:00:01Z",
+      "young,2026-01-01T00:00:00Z,",
+    ].join("\n");
+    const { key, run } = await importNow(test, "floor", { format: "messages" }, file);
+    expect(run.result).toMatchObject({ rows: 3, accepted: 1, duplicates: 0, rejected: 2 });
+    const problem =
+      "occurred_at,too_old,occurred_at: the account keeps messages from 2026-01-01T00:00:00.000Z on";
+    expect(await report(key)).toEqual(["row,field,code,message", `2,${problem}`, `3,${problem}`, ""]);
+    await foldAll(test, "floor");
+    expect(await messagesOf(test, "floor")).toMatchObject([{ message_id: "m2" }, { message_id: "young" }]);
+  });
+
+  it("judges in a later attempt as in the first one", async () => {
+    const key = await insertImport(test, "risen", { format: "events" }, eventsFile(3_000));
+    const stop = new AbortController();
+    // After its first batch it asks for a fold.
+    const enqueue = async () => stop.abort(new Interrupted("shutdown", "stopped by the test"));
+    await expect(test.work(importFile, key, { signal: stop.signal, enqueue })).rejects.toThrow("stopped");
+    expect((await test.run(key)).cursor).toMatchObject({ accepted: 1_000, messages_from: null });
+    await floorOf("risen", "2026-04-01");
+    await test.work(importFile, key);
+    expect((await test.run(key)).result).toMatchObject({ accepted: 3_000, rejected: 0 });
   });
 });
 
@@ -196,6 +232,45 @@ describe("a file that cannot be read", () => {
     await test.artifacts.remove(uploadKey(key.runId));
     await expect(test.work(importFile, key)).rejects.toThrow();
     expect((await test.run(key)).error).toMatchObject({ code: "upload_gone" });
+  });
+});
+
+describe("a chat without seconds", () => {
+  const days = Array.from({ length: 20 }, (_, index) => String(index + 1).padStart(2, "0"));
+  /** Each day the customer asks and is answered within the same minute, three times over. */
+  const lines = days.flatMap((day) =>
+    [1, 2, 3].flatMap((n) => [
+      `${day}/04/26, 09:30 - Ann: question ${day}.${n}\n`,
+      `${day}/04/26, 09:30 - Shop: answer ${day}.${n}\n`,
+    ]),
+  );
+  const asked = { format: "chat", me: "Shop", time_zone: "UTC", date_order: "dmy" };
+
+  it("has every question answered, and an export of a part of it changes nothing", async () => {
+    const counted = async () => {
+      await foldAll(test, "android");
+      await test.work(rebuildConversationsJob, { accountId: "android" });
+      const { rows } = await test.pool.query(
+        `select count(*)::integer as turns, count(answered_at)::integer as answered,
+                (select count(*)::integer from messages where account_id = 'android') as messages
+         from conversation_turns where account_id = 'android' and lens & 1 = 1`,
+      );
+      return rows[0];
+    };
+    // It begins in the middle of a minute, and is imported before what knows more of it.
+    await importNow(test, "android", asked, lines.slice(40).join(""));
+    expect(await counted()).toEqual({ turns: 40, answered: 40, messages: 80 });
+    const { run } = await importNow(test, "android", asked, lines.join(""));
+    expect(run.result).toMatchObject({ accepted: 42, duplicates: 78 });
+    expect(await counted()).toEqual({ turns: 60, answered: 60, messages: 120 });
+    const messages = await messagesOf(test, "android");
+    expect((await importNow(test, "android", asked, lines.join(""))).run.result).toMatchObject({
+      accepted: 0,
+      duplicates: 120,
+    });
+    await importNow(test, "android", asked, lines.slice(27, 80).join(""));
+    expect(await counted()).toEqual({ turns: 60, answered: 60, messages: 120 });
+    expect(await messagesOf(test, "android")).toEqual(messages);
   });
 });
 

@@ -1,4 +1,8 @@
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import { insertEvents } from "../../src/db/queries/insert-events.js";
+import { ensurePartitions } from "../../src/db/queries/partitions.js";
 import { maintainPartitions } from "../../src/jobs/maintain-partitions.js";
 import { newEvent, openWork, storeEvents, type TestWork } from "../support/work.js";
 
@@ -41,5 +45,37 @@ describe("the partitions of the events", () => {
       "select tableoid::regclass::text as home from message_events where account_id = 'early' order by occurred_at",
     );
     expect(rows).toEqual([{ home: "message_events_default" }, { home: "message_events_2032_01" }]);
+  });
+
+  describe("of months that nobody needs", () => {
+    const later = new Date("2040-01-01T00:00:00Z");
+    const drop = async () => (await test.work(maintainPartitions, {}, { now: () => later })).result.dropped;
+    const isWaiting = async () =>
+      (
+        await test.pool.query(
+          `select from pg_locks join pg_database d on d.oid = database
+           where datname = current_database() and not granted and mode = 'AccessExclusiveLock'`,
+        )
+      ).rowCount;
+    beforeAll(() => ensurePartitions(test.db, later));
+
+    it("go another time while somebody reads or writes them", async () => {
+      await test.db.transaction().execute(async (trx) => {
+        await sql`lock table only message_events in access share mode`.execute(trx);
+        expect(await drop()).toEqual([]);
+      });
+    });
+
+    it("stay when an event was committed while the drop waited for it", async () => {
+      await ensureAccounts(test.db, ["late"]);
+      const trx = await test.db.startTransaction().execute();
+      await insertEvents(trx, [newEvent("late", "1", "sent", "2031-08-10T12:00:00Z")]);
+      const dropping = drop();
+      await expect.poll(isWaiting, { interval: 5, timeout: 10_000 }).toBe(1);
+      await trx.commit().execute();
+      await dropping;
+      await drop();
+      expect((await partitions()).filter((month) => month < "2039")).toEqual(["2031_08", "2032_01"]);
+    });
   });
 });

@@ -1,9 +1,13 @@
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { defaultSettings } from "../../src/analytics/account-settings.js";
+import { planMetrics } from "../../src/analytics/metrics-plan.js";
 import { findConfiguredAccount, updateAccount } from "../../src/db/queries/accounts.js";
+import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
 import { foldEvents } from "../../src/jobs/fold-events.js";
 import { rebuildConversationsJob } from "../../src/jobs/rebuild-conversations.js";
+import { query } from "../support/metrics-cells.js";
 import { newEvent, openWork, storeEvents, type TestWork } from "../support/work.js";
 
 let test: TestWork;
@@ -63,6 +67,43 @@ const expectSound = async (accountId: string) => {
 };
 
 describe("a rebuild of conversations", () => {
+  it("waits for nobody who is marking chats, and reads those the next time", async () => {
+    await seed("marked", 3);
+    await test.db.transaction().execute(async (trx) => {
+      const { rows } = await sql<{ chat_key: string }>`
+        select chat_key from conversation_marks where account_id = 'marked' order by marked_at, chat_key limit 1
+        for update`.execute(trx);
+      expect(rows).toHaveLength(1);
+      expect((await rebuild("marked")).result).toMatchObject({ stretches: 2, conversations: 2 });
+    });
+    expect((await rebuild("marked")).result).toMatchObject({ stretches: 1, conversations: 1 });
+    await expectSound("marked");
+  });
+
+  it("takes what is sent in the second of a question for its answer, whatever their ids", async () => {
+    const at = "2025-03-03T10:00:00Z";
+    const facts = { chatId: "ann", channelId: "c1" };
+    await storeEvents(test, [
+      newEvent("second", "wamid.Z", "received", at, facts),
+      newEvent("second", "wamid.A", "sent", at, { ...facts, origin: "bot" }),
+      newEvent("second", "wamid.B", "received", "2025-03-03T10:00:09Z", facts),
+    ]);
+    await test.work(foldEvents, { accountId: "second" });
+    await rebuild("second");
+    const { rows } = await test.pool.query(
+      `select slot, answered_at from conversation_turns where account_id = 'second' and lens & 1 = 1 order by slot`,
+    );
+    expect(rows).toEqual([
+      { slot: 0, answered_at: new Date(at) },
+      { slot: 1, answered_at: null },
+    ]);
+    // Not by the question, which has the same time and another id.
+    const answered = await test.pool.query(
+      "select answered_at from messages where account_id = 'second' and message_id = 'wamid.A'",
+    );
+    expect(answered.rows).toEqual([{ answered_at: new Date("2025-03-03T10:00:09Z") }]);
+  });
+
   it("is asked for by the fold, reads what it has marked, and finds nothing the second time", async () => {
     const { enqueued } = await seed("a");
     expect(enqueued).toEqual([
@@ -145,6 +186,31 @@ describe("a rebuild of conversations", () => {
     expect(await count("conversations", "d")).toBe(20);
     await expectSound("d");
     expect((await state("d"))[0]).not.toEqual(built[0]);
+  });
+
+  it("knows the agent who answered, whether or not an origin is named", async () => {
+    const facts = { chatId: "chat", channelId: "c1" };
+    await storeEvents(test, [
+      newEvent("agents", "q", "received", "2025-03-01T09:00:00Z", facts),
+      newEvent("agents", "a", "sent", "2025-03-01T10:00:00Z", { ...facts, agentId: "ann" }),
+      // Says less, and later: what is known stays.
+      newEvent("agents", "a", "delivered", "2025-03-01T10:00:01Z", facts),
+    ]);
+    await test.work(foldEvents, { accountId: "agents" });
+    await rebuild("agents");
+    const { rows } = await test.pool.query(
+      "select agent_id, lens from conversation_turns where account_id = 'agents'",
+    );
+    expect(rows).toEqual([{ agent_id: "ann", lens: 3 }]);
+    const asked = query("agents", {
+      from: new Date("2025-03-01T00:00:00Z"),
+      to: new Date("2025-03-02T00:00:00Z"),
+      metrics: ["turns_answered"],
+      groupBy: ["agent_id"],
+    });
+    expect((await readMetrics(test.db, planMetrics(asked))).totals).toEqual([
+      { agent_id: "ann", turns_answered: 1 },
+    ]);
   });
 
   it("of an account that is not there does nothing", async () => {

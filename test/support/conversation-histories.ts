@@ -30,7 +30,11 @@ const channels: fc.Arbitrary<Facts> = often(
 const speakers: fc.Arbitrary<Facts> = fc.oneof(
   {
     weight: 3,
-    arbitrary: oneOf<Facts>({ origin: "human", agent_id: "ann" }, { origin: "human", agent_id: "bo" }),
+    arbitrary: oneOf<Facts>(
+      { origin: "human", agent_id: "ann" },
+      { origin: "human", agent_id: "bo" },
+      { agent_id: "bo" },
+    ),
   },
   {
     weight: 2,

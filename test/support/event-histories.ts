@@ -59,7 +59,8 @@ const delays = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: 12 * HOUR_MS, max: 60 * HOUR_MS }) },
 );
 
-const startTimes = oneOf<(typeof historyWindows)[number]>(...historyWindows).chain(({ from, to }) => {
+/** Mostly near the edge of a quarter of an hour. */
+export const startTimes = oneOf<(typeof historyWindows)[number]>(...historyWindows).chain(({ from, to }) => {
   const slots = (Date.parse(to) - Date.parse(from)) / SLOT_MS;
   const inSlot = fc.oneof(oneOf(-1, 0, 1, SLOT_MS - 1), fc.nat(SLOT_MS - 1));
   return fc

@@ -1,53 +1,41 @@
-import { type OracleQuery, type OracleRow, statistic, tabulate } from "./oracle.js";
-import type { Lens, OracleConversation, OracleTurn } from "./oracle-conversations.js";
+import type { OracleQuery } from "./oracle.js";
+import type { Contribution } from "./oracle-contributions.js";
+import type { OracleConversation, OracleTurn } from "./oracle-conversations.js";
+import { statistic } from "./oracle-measures.js";
 
-/** The question of `OracleQuery`, with the choices that conversations have besides. */
-export type OracleConversationQuery = Omit<OracleQuery, "group_by" | "filters" | "account_id"> & {
-  group_by: ("channel_id" | "started_by" | "agent_id")[];
-  responders: Lens;
-  clock: "first" | "last";
-  hours: "elapsed" | "business";
-};
+type Choices = Required<Pick<OracleQuery, "basis" | "responders" | "clock" | "hours">>;
 
-interface Contribution {
-  /** `conversation`, or what happened to a turn. */
-  what: "conversation" | "turn" | "answer";
-  at: number;
-  dimensions: (string | null)[];
+/** `conversation`, or what happened to a turn: `turn` when it began, `answer` when it was answered. */
+export interface ConversationContribution extends Contribution {
+  metric: "conversation" | "turn" | "answer";
+  labels: Record<"channel_id" | "started_by" | "agent_id", string | null>;
   conversation: OracleConversation;
   turn?: OracleTurn;
 }
 
 /**
- * The answer of `GET /analytics/metrics` about conversations. A conversation counts when it begins. By cohort its turns
- * count there too, with all that became of them; as events they count when they begin and when they are answered.
+ * A conversation counts when it begins. By cohort its turns count there too, with all that became of them; as events they
+ * count when they begin and when they are answered.
  */
-export function oracleConversationMetrics(
-  conversations: readonly OracleConversation[],
-  query: OracleConversationQuery,
-): { rows: OracleRow[]; totals: OracleRow[] } {
-  const found = conversations.flatMap((conversation) => contributions(conversation, query));
-  return tabulate(found, query, (metric, own) => measure(metric, own, query));
-}
-
-function contributions(conversation: OracleConversation, query: OracleConversationQuery): Contribution[] {
-  const found: Contribution[] = [];
-  const add = (what: Contribution["what"], at: number, turn?: OracleTurn) => {
-    const values = {
-      channel_id: conversation.channel_id,
-      started_by: conversation.started_by,
-      agent_id: turn?.agent_id ?? null,
-    };
+export function conversationContributions(
+  conversation: OracleConversation,
+  query: Choices & Pick<OracleQuery, "group_by">,
+): ConversationContribution[] {
+  const found: ConversationContribution[] = [];
+  const { channel_id, started_by, started_at } = conversation;
+  const add = (metric: ConversationContribution["metric"], at: number, turn?: OracleTurn) => {
     found.push({
-      what,
-      at: query.basis === "cohort" ? conversation.started_at : at,
-      dimensions: query.group_by.map((name) => values[name]),
+      metric,
+      amount: 1,
+      isGroup: false,
+      at: query.basis === "cohort" ? started_at : at,
+      labels: { channel_id, started_by, agent_id: turn?.agent_id ?? null },
       conversation,
       ...(turn && { turn }),
     });
   };
   // Told apart by agents are turns alone: nobody is the agent of a conversation.
-  if (!query.group_by.includes("agent_id")) add("conversation", conversation.started_at);
+  if (!query.group_by.includes("agent_id")) add("conversation", started_at);
   for (const turn of conversation.turns) {
     if (turn.lens !== query.responders) continue;
     add("turn", turn.started_at, turn);
@@ -59,12 +47,24 @@ function contributions(conversation: OracleConversation, query: OracleConversati
 const openOr = (hours: string, elapsed: number, business: number | null) =>
   hours === "business" && business !== null ? business : elapsed;
 
-function measure(metric: string, found: Contribution[], query: OracleConversationQuery): number | null {
+const counted =
+  /^(conversations(_answered|_unanswered|_abandoned|_no_reply)?|conversation_depth|conversation_turns|turns(_answered)?|response_rate|sla_rate)$/;
+const timed =
+  /^(conversation_duration|waiting_time|first_response_time|reply_time)_(p50|p75|p90|p95|p99|mean|max)$/;
+
+export const isOfConversations = (metric: string): boolean => counted.test(metric) || timed.test(metric);
+
+export function measureConversations(
+  metric: string,
+  found: readonly (Contribution & Partial<Pick<ConversationContribution, "conversation" | "turn">>)[],
+  query: Choices,
+): number | null {
   const { responders, clock, hours } = query;
-  const whole = found.filter(({ what }) => what === "conversation").map(({ conversation }) => conversation);
-  const turns = found.filter(({ what }) => what === "turn").length;
-  const answered = found.filter(({ what }) => what === "answer").map(({ turn }) => turn!);
-  const rate = (part: number, of: number) => (of === 0 ? null : part / of);
+  const of = (name: ConversationContribution["metric"]) => found.filter((one) => one.metric === name);
+  const whole = of("conversation").map(({ conversation }) => conversation!);
+  const turns = of("turn").length;
+  const answered = of("answer").map(({ turn }) => turn!);
+  const rate = (part: number, all: number) => (all === 0 ? null : part / all);
   const outcome = /^conversations_(answered|unanswered|abandoned)$/.exec(metric)?.[1];
   if (outcome) return whole.filter((one) => one.outcome[responders] === outcome).length;
   switch (metric) {
@@ -99,7 +99,7 @@ function measure(metric: string, found: Contribution[], query: OracleConversatio
         turns,
       );
   }
-  const [, name, kind] = /^(\w+)_(p\d\d|mean|max)$/.exec(metric) ?? [];
+  const [, name, kind] = timed.exec(metric) ?? [];
   return statistic(durations(name, { whole, answered, responders, clock, hours }), kind!);
 }
 
@@ -111,7 +111,7 @@ function durations(
     responders,
     clock,
     hours,
-  }: Pick<OracleConversationQuery, "responders" | "clock" | "hours"> & {
+  }: Omit<Choices, "basis"> & {
     whole: OracleConversation[];
     answered: OracleTurn[];
   },

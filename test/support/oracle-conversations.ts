@@ -9,9 +9,9 @@
  * - By the lens `any` every outbound message answers; by `human` those of bots, automations and campaigns are not there.
  * - A turn is a run of inbound messages; its answer is the outbound message after it, within the conversation.
  */
-import { DateTime } from "luxon";
 import type { EventJson } from "../../src/sources/canonical-event.js";
-import { earliestOf, groupBy, type OracleMessage, oracleMessages } from "./oracle-messages.js";
+import { stepsOf } from "./oracle-flows.js";
+import { groupBy, type OracleMessage, oracleMessages } from "./oracle-messages.js";
 import { type OracleCalendar, openMsByMinutes } from "./oracle-open-hours.js";
 
 export interface OracleRules {
@@ -56,7 +56,6 @@ export interface OracleConversation {
   turns: OracleTurn[];
 }
 
-const MAX_STEPS = 20;
 const automatic = ["bot", "automation", "campaign"];
 
 const chatOf = ({ facts }: OracleMessage) => facts.chat?.chat_id ?? facts.contact_id;
@@ -68,11 +67,16 @@ function takesPart(message: OracleMessage): boolean {
 }
 
 function inOrder(a: OracleMessage, b: OracleMessage): number {
-  return a.anchor - b.anchor || Buffer.compare(Buffer.from(a.message_id), Buffer.from(b.message_id));
+  const isOurs = ({ facts }: OracleMessage) => Number(facts.direction === "outbound");
+  return (
+    a.anchor - b.anchor ||
+    isOurs(a) - isOurs(b) ||
+    Buffer.compare(Buffer.from(a.message_id), Buffer.from(b.message_id))
+  );
 }
 
 /** The messages of each chat that take part, in their order. */
-function chats(events: readonly EventJson[]): OracleMessage[][] {
+export function chats(events: readonly EventJson[]): OracleMessage[][] {
   const taking = [...oracleMessages(events).values()].filter(takesPart);
   const byChat = groupBy(taking, (message) =>
     JSON.stringify([chatOf(message), message.facts.channel_id ?? null]),
@@ -192,80 +196,4 @@ function outcomeOf(turns: OracleTurn[]): string {
   if (turns.length === 0) return "no_reply";
   if (turns.every((turn) => turn.answered_at === null)) return "unanswered";
   return turns.at(-1)!.answered_at === null ? "abandoned" : "answered";
-}
-
-function stepsOf(messages: OracleMessage[]): string[] {
-  const steps: string[] = [];
-  for (const message of messages) {
-    const step = [...stepOf(message)].slice(0, 200).join("");
-    if (steps.at(-1) !== step) steps.push(step);
-  }
-  return steps.length > MAX_STEPS ? [...steps.slice(0, MAX_STEPS), "…"] : steps;
-}
-
-function stepOf({ facts }: OracleMessage): string {
-  const kind = facts.content?.content_kind ?? "";
-  if (facts.direction === "outbound")
-    return facts.template ? `template:${facts.template.name}` : `out:${kind}`;
-  const { interactive } = facts;
-  return interactive ? `button:${interactive.id ?? interactive.title ?? interactive.kind}` : `in:${kind}`;
-}
-
-export interface OracleEdge {
-  day: string;
-  position: number;
-  from_step: string | null;
-  to_step: string | null;
-  conversations: number;
-}
-
-/** Each step to the next one, by the local day of the beginning; the first comes from nowhere, the last leads there. */
-export function oracleFlow(conversations: readonly OracleConversation[], timeZone: string): OracleEdge[] {
-  const walked = conversations.flatMap(({ started_at, steps }) => {
-    const way = [null, ...steps, null];
-    return way.slice(1).map((to, position) => ({
-      day: DateTime.fromMillis(started_at, { zone: timeZone }).toISODate()!,
-      position,
-      from_step: way[position]!,
-      to_step: to,
-    }));
-  });
-  return [...groupBy(walked, (edge) => JSON.stringify(edge)).values()].map((same) => ({
-    ...same[0]!,
-    conversations: same.length,
-  }));
-}
-
-/** When the customer answered an outbound message by writing next in the chat; by message id, null where not. */
-export function oracleAnswers(
-  events: readonly EventJson[],
-  replyWindowMs: number,
-): Map<string, number | null> {
-  const answers = new Map<string, number | null>();
-  for (const own of chats(events))
-    for (const [index, message] of own.entries()) {
-      if (message.facts.direction !== "outbound") continue;
-      const next = own[index + 1];
-      const isAnswer = next?.facts.direction === "inbound" && next.anchor - message.anchor <= replyWindowMs;
-      answers.set(message.message_id, isAnswer ? next.anchor : null);
-    }
-  return answers;
-}
-
-/** Times at which delivered outbound messages were replied to, with those of their anchors. */
-export function oracleReplies(
-  events: readonly EventJson[],
-  replyWindowMs: number,
-): { anchor: number; repliedAt: number }[] {
-  const answers = oracleAnswers(events, replyWindowMs);
-  return [...oracleMessages(events).values()].flatMap((message) => {
-    const { delivered, read, played } = message.stages;
-    if (message.facts.direction !== "outbound" || earliestOf(delivered, read, played) === undefined)
-      return [];
-    const named = events
-      .filter((event) => event.type === "message.received" && event.reply_to === message.message_id)
-      .map((event) => Date.parse(event.occurred_at));
-    const repliedAt = earliestOf(...named, answers.get(message.message_id) ?? undefined);
-    return repliedAt === undefined ? [] : [{ anchor: message.anchor, repliedAt }];
-  });
 }

@@ -6,7 +6,7 @@ export type Stage = (typeof stages)[number];
 const qualityRank: Record<TimeQuality, number> = { provider: 0, gateway: 1, observed: 2, inferred: 3 };
 const qualityOf = (event: EventJson): TimeQuality => event.time_quality ?? "provider";
 
-/** What belongs together travels together: one event decides the whole value of a fact, if it has the leading part. */
+/** What belongs together travels together: one event decides the whole value of a fact, if it has the leading part, of `origin` any. */
 const factReaders = {
   channel_id: (event: EventJson) => event.channel_id,
   direction: (event: EventJson) =>
@@ -21,8 +21,7 @@ const factReaders = {
       ? undefined
       : together({ content_kind: event.content_kind, text_length: event.text_length }),
   reply_to: (event: EventJson) => event.reply_to,
-  origin: (event: EventJson) =>
-    event.origin === undefined ? undefined : together({ origin: event.origin, agent_id: event.agent_id }),
+  origin: (event: EventJson) => together({ origin: event.origin, agent_id: event.agent_id }),
   template: (event: EventJson) => event.template,
   campaign_id: (event: EventJson) => event.campaign_id,
   tags: (event: EventJson) => event.tags,
@@ -44,9 +43,14 @@ export interface OracleMessage {
   trusted: Set<Stage>;
   facts: Facts;
   anchor: number;
+  /** Whether WhatsApp itself told the time of the anchor. */
+  timedByProvider: boolean;
+  isGroup: boolean;
   terminalFailed: boolean;
   contradiction: boolean;
   clockAnomaly: boolean;
+  /** The stage events that speak of it. */
+  reports: readonly EventJson[];
 }
 
 export const oracleKey = (accountId: string, messageId: string): string =>
@@ -88,23 +92,60 @@ function foldOne(events: EventJson[]): OracleMessage {
     )
       trusted.add(stage);
   }
-  const delivered = times.delivered ?? times.read ?? times.played;
+  const facts = foldFacts(events);
+  const isGroup = facts.direction === "outbound" && facts.chat?.chat_kind === "group";
+  const early = earliestOf(times.queued, times.accepted, times.sent);
+  const anchor = early ?? earliestOf(...Object.values(times))!;
+  const anchoring = stages.filter((stage) => early === undefined || letGo.includes(stage));
   const message: OracleMessage = {
     account_id: events[0]!.account_id,
     message_id: events[0]!.message_id!,
     stages: times,
     trusted,
-    facts: foldFacts(events),
-    anchor: earliestOf(times.queued, times.accepted, times.sent) ?? earliestOf(...Object.values(times))!,
-    terminalFailed: times.failed !== undefined && delivered === undefined,
-    contradiction: times.failed !== undefined && delivered !== undefined,
+    facts,
+    anchor,
+    timedByProvider: events.some(
+      (event) =>
+        anchoring.includes(stageOf(event)!) && timeOf(event) === anchor && qualityOf(event) === "provider",
+    ),
+    isGroup,
+    terminalFailed: isFailed(events, isGroup),
+    contradiction: !isGroup && events.some(isFailure) && events.some(isArrival),
     clockAnomaly: false,
+    reports: events,
   };
   message.clockAnomaly = durations.some(({ from, to }) => (durationMs(message, from, to) ?? 0) < 0);
   return message;
 }
 
-function timeOf(event: EventJson): number {
+const letGo: readonly Stage[] = ["queued", "accepted", "sent"];
+
+export const isArrival = ({ type }: EventJson): boolean =>
+  ["message.delivered", "message.read", "message.played"].includes(type);
+
+/**
+ * Whether it failed and nothing says that it arrived. In a group that takes a failure for everyone of whom a receipt is
+ * known: what fails for one recipient has not failed for the others.
+ */
+function isFailed(events: EventJson[], isGroup: boolean): boolean {
+  if (events.some(isArrival) || !events.some(isFailure)) return false;
+  if (!isGroup) return true;
+  return recipientsIn(events).every((own) => own.some(isFailure));
+}
+
+const isFailure = ({ type }: EventJson): boolean => type === "message.failed";
+const receipts = ["message.sent", "message.delivered", "message.read", "message.played", "message.failed"];
+
+/** What is told of each recipient of whom there is any receipt; receipts of inbound messages are our own. */
+export function recipientsIn(events: readonly EventJson[]): EventJson[][] {
+  const told = events.filter(
+    ({ type, participant_id, direction }) =>
+      participant_id !== undefined && receipts.includes(type) && direction !== "inbound",
+  );
+  return [...groupBy(told, ({ participant_id }) => participant_id!).values()];
+}
+
+export function timeOf(event: EventJson): number {
   return Date.parse(event.occurred_at);
 }
 
@@ -145,6 +186,8 @@ export const durations = [
 /** Undefined where it is not measured; negative where the clocks disagree. */
 export function durationMs(message: OracleMessage, from: Stage, to: Stage): number | undefined {
   if (message.facts.direction !== "outbound") return undefined;
+  // Each recipient of a group has times of their own.
+  if (message.isGroup && (to === "delivered" || to === "read")) return undefined;
   if (!message.trusted.has(from) || !message.trusted.has(to)) return undefined;
   return message.stages[to]! - message.stages[from]!;
 }

@@ -1,6 +1,7 @@
 /**
- * The delivery metrics once more, by brute force: the yardstick for the fold and the metrics query, which are SQL.
- * Plain and slow on purpose. It shares no code with them, so the definitions are spelled out here:
+ * The metrics once more, by brute force: the yardstick for the fold, the rebuild of conversations and the metrics query,
+ * which are SQL. Plain and slow on purpose. It shares no code with them, so the definitions are spelled out here and in
+ * the files that it leans on:
  *
  * - A message is (account_id, message_id). Only stage events make and describe one: queued, accepted, sent, delivered,
  *   read, played, failed, received. Edits, revokes, deletions, reactions and the like change nothing here.
@@ -16,17 +17,21 @@
  */
 import { DateTime } from "luxon";
 import type { EventJson } from "../../src/sources/canonical-event.js";
-import { bucketOfSlots, type Interval } from "./oracle-buckets.js";
+import { type Contribution, contributions } from "./oracle-contributions.js";
 import {
-  durationMs,
-  durations,
-  earliestOf,
-  groupBy,
-  type OracleMessage,
-  oracleMessages,
-} from "./oracle-messages.js";
+  type ConversationContribution,
+  conversationContributions,
+  isOfConversations,
+  measureConversations,
+} from "./oracle-conversation-metrics.js";
+import { type Lens, type OracleRules, oracleConversations } from "./oracle-conversations.js";
+import { oracleEngagement, oraclePreferences } from "./oracle-engagement.js";
+import { isOfMessages, levelOf, measureMessages, partsOf } from "./oracle-measures.js";
+import { groupBy, type OracleMessage, oracleMessages } from "./oracle-messages.js";
+import { type OracleRow, type Place, type Tabulated, tabulate } from "./oracle-table.js";
 
 export { type OracleMessage, oracleKey, oracleMessages } from "./oracle-messages.js";
+export type { OracleRow } from "./oracle-table.js";
 
 export const oracleDimensions = {
   channel_id: (message) => message.facts.channel_id ?? null,
@@ -38,114 +43,98 @@ export const oracleDimensions = {
   error_code: (message) => (message.terminalFailed && textOf(message.facts.error?.code)) || null,
 } satisfies Record<string, (message: OracleMessage) => string | null>;
 export type OracleDimension = keyof typeof oracleDimensions;
+const messageDimensions = Object.keys(oracleDimensions) as OracleDimension[];
 
 const textOf = (code: string | number | undefined) => (code === undefined ? null : String(code));
 
-/** One message's share in one number, with the time that decides its bucket. `ms` is there for durations. */
-interface Contribution {
-  metric: string;
-  at: number;
-  ms?: number;
-}
-
-function contributions(message: OracleMessage, basis: "cohort" | "event"): Contribution[] {
-  const found: Contribution[] = [];
-  const { anchor } = message;
-  const { queued, accepted, sent, delivered, read, played, failed, received } = message.stages;
-  const count = (metric: string, eventTime: number | undefined) => {
-    if (eventTime !== undefined) found.push({ metric, at: basis === "cohort" ? anchor : eventTime });
-  };
-
-  if (message.facts.direction === "inbound") count("messages_received", received);
-  if (message.facts.direction !== "outbound") return found;
-
-  const anyStage = [queued, accepted, sent, delivered, read, played, failed, received];
-  if (anyStage.some((time) => time !== undefined)) count("messages_attempted", anchor);
-  count("messages_sent", sent ?? earliestOf(delivered, read, played));
-  count("messages_delivered", delivered ?? earliestOf(read, played));
-  count("messages_read", read ?? played);
-  count("messages_played", played);
-  if (message.terminalFailed) count("messages_failed", failed);
-  if (earliestOf(delivered, read, played, failed) === undefined) count("messages_pending", sent);
-
-  for (const { metric, from, to } of durations) {
-    const ms = durationMs(message, from, to);
-    if (ms === undefined) continue;
-    found.push({ metric, at: basis === "cohort" ? anchor : message.stages[to]!, ms: Math.max(0, ms) });
-  }
-  return found;
-}
-
-export interface OracleQuery {
+export interface OracleQuery extends Tabulated {
   account_id: string;
-  metrics: string[];
-  /** RFC 3339, on 15 minutes; `to` is exclusive. */
-  from: string;
-  to: string;
-  interval: Interval;
-  group_by: OracleDimension[];
-  time_zone: string;
+  group_by: (OracleDimension | "started_by" | "agent_id")[];
   basis: "cohort" | "event";
-  filters?: { [Name in OracleDimension]?: (string | null)[] };
+  filters?: { [Name in OracleQuery["group_by"][number]]?: (string | null)[] };
+  groups?: "include" | "exclude";
+  responders?: Lens;
+  clock?: "first" | "last";
+  hours?: "elapsed" | "business";
+  /** How chats are cut and answered; without these nobody has read the chats, and only replies that name a message count. */
+  rules?: OracleRules;
+  /** In milliseconds since 1970. */
+  now?: number;
 }
 
-/** `bucket` and dimension values are text (null: unknown), metrics are numbers (null: nothing to measure). */
-export type OracleRow = Record<string, string | number | null>;
+/** Whether an oracle of messages or of conversations knows the metric; those of contacts are in `oracle-contacts.ts`. */
+export const isKnownToOracle = (metric: string): boolean => isOfMessages(metric) || isOfConversations(metric);
+
+interface Counted extends Contribution, Partial<Pick<ConversationContribution, "conversation" | "turn">> {
+  labels: { [Name in OracleQuery["group_by"][number]]?: string | null };
+  dimensions: (string | null)[];
+}
+
+/** What shows a combination, asked for or not. */
+const shown = [
+  ...["attempted", "sent", "delivered", "read", "played", "failed", "received"].map(
+    (word) => `messages_${word}`,
+  ),
+  ...["conversation", "turn", "answer"],
+];
 
 /**
  * The answer of `GET /analytics/metrics`, exactly: no histogram bins. Rows are sorted by bucket, then by the dimensions.
- * With `group_by`, a combination exists where some message contributes anything at all, asked for or not.
+ * With `group_by`, a combination exists where some message, conversation or turn counts in this basis, or anything that is
+ * asked for; as a total also while something of it is in the queue, if that is asked for.
  */
 export function oracleMetrics(
   events: readonly EventJson[],
   query: OracleQuery,
 ): { rows: OracleRow[]; totals: OracleRow[] } {
-  const selected = [...oracleMessages(events).values()]
-    .filter((message) => message.account_id === query.account_id && passes(message, query.filters ?? {}))
-    .flatMap((message) =>
-      contributions(message, query.basis).map((contribution) => ({
-        ...contribution,
-        dimensions: query.group_by.map((name) => oracleDimensions[name](message)),
-      })),
-    );
-  return tabulate(selected, query, measure);
+  const showing = new Set([...shown, ...query.metrics.flatMap(partsOf)]);
+  const asksQueue = query.metrics.some((metric) => partsOf(metric).includes("messages_queued"));
+  return tabulate(counted(events, query), query, measureIn(query), {
+    shows: ({ metric }) => showing.has(metric),
+    stands: (upto) => asksQueue && levelOf(upto) > 0,
+    ...(query.now !== undefined && { now: query.now }),
+  });
 }
 
-type Tabulated = Pick<OracleQuery, "from" | "to" | "interval" | "time_zone" | "metrics"> & {
-  group_by: string[];
-};
+const measureIn = (query: OracleQuery) => (metric: string, found: Counted[], place: Place<Counted>) =>
+  isOfConversations(metric)
+    ? measureConversations(metric, found, choicesOf(query))
+    : measureMessages(metric, found, place, query.groups ?? "exclude");
 
-/** Rows and totals of what lies in the range of the query. */
-export function tabulate<T extends { at: number; dimensions: (string | null)[] }>(
-  contributed: readonly T[],
-  query: Tabulated,
-  measureOf: (metric: string, found: T[]) => number | null,
-): { rows: OracleRow[]; totals: OracleRow[] } {
-  const from = Date.parse(query.from);
-  const to = Date.parse(query.to);
-  const bucketOf = bucketOfSlots(from, to, query.interval, query.time_zone);
-  const selected = contributed
-    .filter(({ at }) => at >= from && at < to)
-    .map((contribution) => ({ contribution, bucket: bucketOf(contribution.at) }));
+const choicesOf = ({ basis, responders = "human", clock = "first", hours = "elapsed" }: OracleQuery) => ({
+  basis,
+  responders,
+  clock,
+  hours,
+});
 
-  const grouped = query.group_by.length > 0;
-  const rows = groupBy(selected, ({ bucket, contribution }) =>
-    JSON.stringify([bucket, ...contribution.dimensions]),
-  );
-  const totals = groupBy(selected, ({ contribution }) => JSON.stringify(contribution.dimensions));
-  if (!grouped) {
-    for (const bucket of bucketOf.all)
-      if (!rows.has(JSON.stringify([bucket]))) rows.set(JSON.stringify([bucket]), []);
-    if (!totals.has("[]")) totals.set("[]", []);
+/** Everything that counts in this basis and passes the filters, whenever. */
+function counted(all: readonly EventJson[], query: OracleQuery): Counted[] {
+  const events = all.filter(({ account_id }) => account_id === query.account_id);
+  const { rules, group_by } = query;
+  const found: Omit<Counted, "dimensions">[] = [];
+  if (query.metrics.some(isOfMessages)) {
+    const engagement = oracleEngagement(events, rules?.replyWindowMs);
+    for (const message of oracleMessages(events).values()) {
+      const labels = Object.fromEntries(
+        messageDimensions.map((name) => [name, oracleDimensions[name](message)]),
+      );
+      for (const one of contributions(message, query.basis, engagement(message.message_id)))
+        found.push({ ...one, labels });
+    }
+    for (const { metric, at, channel_id } of oraclePreferences(events))
+      found.push({ metric, at, amount: 1, isGroup: false, labels: { channel_id } });
   }
-  const measured = (groups: typeof rows, names: string[]) =>
-    sorted(groups, names, query.metrics, (metric, own) =>
-      measureOf(
-        metric,
-        own.map(({ contribution }) => contribution),
+  if (query.metrics.some(isOfConversations) && rules)
+    for (const conversation of oracleConversations(events, rules))
+      found.push(...conversationContributions(conversation, { ...choicesOf(query), group_by }));
+  return found
+    .filter(({ labels }) =>
+      Object.entries(query.filters ?? {}).every(([name, values]) =>
+        values.includes(labels[name as keyof typeof labels] ?? null),
       ),
-    );
-  return { rows: measured(rows, ["bucket", ...query.group_by]), totals: measured(totals, query.group_by) };
+    )
+    .map((one) => ({ ...one, dimensions: group_by.map((name) => one.labels[name] ?? null) }));
 }
 
 export interface OracleCell {
@@ -161,95 +150,28 @@ export function oracleHeatmap(
   events: readonly EventJson[],
   query: Omit<OracleQuery, "metrics" | "interval" | "group_by"> & { metric: string },
 ): { cells: OracleCell[]; total: number | null } {
-  const from = Date.parse(query.from);
-  const to = Date.parse(query.to);
+  const [from, to] = [Date.parse(query.from), Date.parse(query.to)];
+  const now = query.now ?? Date.now();
   const cellOf = (instant: number) => {
     const local = DateTime.fromMillis(instant, { zone: query.time_zone });
     return (local.weekday - 1) * 24 + local.hour;
   };
-  const selected = [...oracleMessages(events).values()]
-    .filter((message) => message.account_id === query.account_id && passes(message, query.filters ?? {}))
-    .flatMap((message) => contributions(message, query.basis))
-    .filter(({ at }) => at >= from && at < to);
+  const asked: OracleQuery = { ...query, metrics: [query.metric], interval: "all", group_by: [] };
+  const upto = counted(events, asked).filter(({ at }) => at < to);
+  const selected = upto.filter(({ at }) => at >= from);
   const quarters = new Array<number>(7 * 24).fill(0);
   for (let instant = from; instant < to; instant += 900_000) quarters[cellOf(instant)]! += 1;
   const byCell = groupBy(selected, ({ at }) => String(cellOf(at)));
+  // Whether the queue is measured is asked of the whole range: a cell has no end.
+  const measured = (found: Counted[], spanMs: number, isTotal: boolean) =>
+    measureIn(asked)(query.metric, found, { upto: () => upto, spanMs, isTotal, now });
   return {
     cells: quarters.map((count, cell) => ({
       weekday: Math.floor(cell / 24) + 1,
       hour: cell % 24,
       hours: count / 4,
-      value: measure(query.metric, byCell.get(String(cell)) ?? []),
+      value: measured(byCell.get(String(cell)) ?? [], (count || 4) * 900_000, false),
     })),
-    total: measure(query.metric, selected),
+    total: measured(selected, to - from, true),
   };
-}
-
-function passes(message: OracleMessage, filters: NonNullable<OracleQuery["filters"]>): boolean {
-  return Object.entries(filters).every(([name, values]) =>
-    values.includes(oracleDimensions[name as OracleDimension](message)),
-  );
-}
-
-function sorted<T>(
-  groups: Map<string, T[]>,
-  names: string[],
-  metrics: string[],
-  measureOf: (metric: string, found: T[]) => number | null,
-): OracleRow[] {
-  return [...groups]
-    .map(([key, own]) => ({ labels: JSON.parse(key) as (string | null)[], own }))
-    .sort((a, b) => compareLabels(a.labels, b.labels))
-    .map(({ labels, own }) => ({
-      ...Object.fromEntries(names.map((name, index) => [name, labels[index]!])),
-      ...Object.fromEntries(metrics.map((metric) => [metric, measureOf(metric, own)])),
-    }));
-}
-
-function compareLabels(a: (string | null)[], b: (string | null)[]): number {
-  for (const [index, label] of a.entries()) {
-    const other = b[index]!;
-    if (label === other) continue;
-    if (label === null) return 1;
-    if (other === null) return -1;
-    return label < other ? -1 : 1;
-  }
-  return 0;
-}
-
-function measure(metric: string, found: Contribution[]): number | null {
-  const count = (name: string) =>
-    found.filter((contribution) => contribution.metric === `messages_${name}`).length;
-  const rate = (part: number, whole: number) => (whole === 0 ? null : part / whole);
-  switch (metric) {
-    case "delivery_rate":
-      return rate(count("delivered"), count("sent"));
-    case "success_rate":
-      return rate(count("delivered"), count("delivered") + count("failed"));
-    case "failure_rate":
-      return rate(count("failed"), count("attempted"));
-    case "read_rate":
-      return rate(count("read"), count("delivered"));
-  }
-  const time = /^(time_to_(?:send|deliver|read))_(p\d\d|mean|max)$/.exec(metric);
-  if (time) {
-    const ms = found
-      .filter((contribution) => contribution.metric === time[1])
-      .map((contribution) => contribution.ms!);
-    return statistic(ms, time[2]!);
-  }
-  if (!/^messages_(attempted|sent|delivered|read|played|failed|received|pending)$/.test(metric))
-    throw new Error(`the oracle does not know ${metric}`);
-  return count(metric.slice("messages_".length));
-}
-
-/** In seconds. Nearest rank: the smallest value that at least p of all values do not exceed. */
-export function statistic(ms: readonly number[], name: string): number | null {
-  if (ms.length === 0) return null;
-  if (name === "mean") return ms.reduce((sum, value) => sum + value, 0) / ms.length / 1000;
-  if (name === "max") return ms.reduce((a, b) => Math.max(a, b)) / 1000;
-  const percent = Number(name.slice(1));
-  // In whole numbers: 0.95 * 20 is a little more than 19 in binary, and its ceiling would be one rank too high.
-  const rank = Math.ceil((percent * ms.length) / 100);
-  return ms.toSorted((a, b) => a - b)[rank - 1]! / 1000;
 }

@@ -6,8 +6,9 @@ export const dataQualityMetrics: readonly Metric[] = [
   counter(quality, "contradictions", {
     id: "message_contradictions",
     title: "Contradictions",
-    definition: "Outbound messages reported both as failed and as arrived; they count as arrived.",
-    formula: "failed and (delivered, read or played)",
+    definition:
+      "Outbound messages, but to groups, reported both as failed and as arrived; they count as arrived.",
+    formula: "failed and (delivered, read or played), chat_kind ≠ group",
   }),
   counter(quality, "clock_anomalies", {
     id: "clock_anomalies",

@@ -38,7 +38,8 @@ export const deliveryMetrics: readonly Metric[] = [
   counter(delivery, "{basis}_failed", {
     id: "messages_failed",
     title: "Failed",
-    definition: "Outbound messages that failed and of which nothing says that they arrived.",
+    definition:
+      "Outbound messages that failed and of which nothing says that they arrived; in a group for every known recipient.",
     formula: "failed and neither delivered, read nor played",
   }),
   counter(delivery, "{basis}_received", {

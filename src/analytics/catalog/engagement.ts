@@ -5,7 +5,14 @@ const engagement = "engagement";
 const byChannel = ["channel_id"] as const;
 
 /** Of outbound messages that arrived, counts and shares of the delivered ones. */
-const reactions = [
+const reactions: readonly {
+  word: string;
+  name: string;
+  title: string;
+  definition: string;
+  formula: string;
+  needsChats?: boolean;
+}[] = [
   {
     word: "replied",
     name: "reply",
@@ -13,6 +20,7 @@ const reactions = [
     definition:
       "Delivered messages that the customer answered: with a reply that names the message, or by writing within the account's reply window when it was the last message sent.",
     formula: "delivered and (named by a reply, or last before an inbound message within reply_window_hours)",
+    needsChats: true,
   },
   {
     word: "clicked",
@@ -35,6 +43,7 @@ const reactions = [
     title: "Engaged",
     definition: "Delivered messages that were read, played, replied to, clicked or reacted to.",
     formula: "delivered and (read, played, replied, clicked or reacted)",
+    needsChats: true,
   },
 ];
 
@@ -72,10 +81,16 @@ export const engagementMetrics: readonly Metric[] = [
       dimensions: [],
     }),
   ),
-  ...reactions.map(({ word, title, definition, formula }) =>
-    counter(engagement, `{basis}_${word}`, { id: `messages_${word}`, title, definition, formula }),
+  ...reactions.map(({ word, title, definition, formula, needsChats = false }) =>
+    counter(engagement, `{basis}_${word}`, {
+      id: `messages_${word}`,
+      title,
+      definition,
+      formula,
+      needsChats,
+    }),
   ),
-  ...reactions.map(({ word, name, title }) =>
+  ...reactions.map(({ word, name, title, needsChats = false }) =>
     ratio(
       engagement,
       { part: { plus: [`{basis}_${word}`] }, whole: { plus: ["{basis}_delivered"] } },
@@ -84,6 +99,7 @@ export const engagementMetrics: readonly Metric[] = [
         title: `${name[0]!.toUpperCase()}${name.slice(1)} rate`,
         definition: `The share of delivered messages: ${title.toLowerCase()}.`,
         formula: `messages_${word} / messages_delivered`,
+        needsChats,
       },
     ),
   ),

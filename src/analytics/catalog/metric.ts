@@ -88,6 +88,8 @@ export interface Metric {
   dimensions: readonly MetricDimension[];
   /** Only measured where a source says when messages were queued. */
   needsQueue?: boolean;
+  /** Is complete only once chats have been read, although messages are what it counts. */
+  needsChats?: boolean;
 }
 
 type Described = Pick<Metric, "id" | "title" | "definition" | "formula"> & Partial<Metric>;

@@ -35,7 +35,7 @@ export const queueMetrics: readonly Metric[] = [
     unit: "per_minute",
     title: "Throughput",
     definition: "Messages that left the queue, per minute.",
-    formula: "messages_dequeued / minutes of the bucket",
+    formula: "messages_dequeued / minutes of the bucket that have passed",
     measure: { kind: "pace", count: "dequeued" },
   },
   {

@@ -8,6 +8,9 @@ import { createVersionReader } from "./version-reader.js";
 
 const MINUTE_MS = 60_000;
 
+/** The number of the minute: what depends on the time is computed once in each. */
+export const minuteOf = (now: Date): number => Math.floor(now.getTime() / MINUTE_MS);
+
 /** What is asked of an account's numbers. */
 export interface Question {
   account: FoldVersion;
@@ -113,7 +116,7 @@ function createMetricsCache(context: Context): MetricsCache {
 }
 
 function nowOf({ dependsOnNow }: Question, now: Date): Date {
-  return dependsOnNow ? new Date(Math.floor(now.getTime() / MINUTE_MS) * MINUTE_MS) : now;
+  return dependsOnNow ? new Date(minuteOf(now) * MINUTE_MS) : now;
 }
 
 /** Ids of accounts hold no NUL, so no two questions have one key. */

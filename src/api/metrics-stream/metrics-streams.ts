@@ -2,10 +2,10 @@ import type { Response } from "express";
 import type { Context } from "../../context.js";
 import type { FoldVersion } from "../../db/queries/fold-versions.js";
 import { seldomWarnings } from "../../log.js";
-import { metricsCacheOf, type Question } from "../metrics-cache/metrics-cache.js";
+import { metricsCacheOf, minuteOf, type Question } from "../metrics-cache/metrics-cache.js";
 import type { ApiRequest } from "../route.js";
 import { createAdmission } from "./admission.js";
-import { createStreamClient, type StreamClient, toEvent } from "./stream-client.js";
+import { createStreamClient, eventId, type StreamClient, toEvent } from "./stream-client.js";
 import { createTopics } from "./topics.js";
 import { createWatch, type StreamTimings, shippedTimings } from "./watch.js";
 
@@ -65,7 +65,8 @@ function createMetricsStreams(context: Context, timings: StreamTimings): Metrics
       admission.admit(keyId, response);
       const account = await cache.account(followed.accountId);
       const question = followed.questionOf(account);
-      const isKnown = request.headers["last-event-id"] === account.version;
+      const seen = question.dependsOnNow ? { ...account, minute: minuteOf(context.now()) } : account;
+      const isKnown = request.headers["last-event-id"] === eventId(seen);
       const first = isKnown ? undefined : (await cache.answer(question)).answer;
       if (request.abandoned.aborted) return;
       startStream(response);
@@ -74,7 +75,7 @@ function createMetricsStreams(context: Context, timings: StreamTimings): Metrics
         return;
       }
       response.write(`retry: ${RETRY_MS}\n\n`);
-      if (first) response.write(toEvent(account.version, first.bytes));
+      if (first) response.write(toEvent(seen, first.bytes));
       if (request.draining.aborted) {
         response.end(`: ${PROCESS_ENDS}\n\n`);
         return;
@@ -83,7 +84,7 @@ function createMetricsStreams(context: Context, timings: StreamTimings): Metrics
       follow(
         response,
         followed,
-        createStreamClient(response, { keyId, accountId: followed.accountId, seen: account }),
+        createStreamClient(response, { keyId, accountId: followed.accountId, seen }),
       );
     },
     describe: () => ({ open: admission.open(), questions: topics.size(), dropped: watch.dropped() }),

@@ -1,19 +1,23 @@
 import type { FoldVersion } from "../../db/queries/fold-versions.js";
 import { AppError } from "../../errors.js";
 import type { MetricsCache, Question } from "../metrics-cache/metrics-cache.js";
-import { isNews, type StreamClient, toEvent } from "./stream-client.js";
+import { isNews, type Moment, type StreamClient, toEvent } from "./stream-client.js";
 
 /** Requests need database connections too, and all topics may change at once. These do not wait for theirs. */
 const MAX_COMPUTATIONS = 2;
 
-/** One question that clients follow: computed once for a version, the same bytes for all of them. */
+/**
+ * One question that clients follow: computed once for a version, and for a minute where it depends on the time, the same
+ * bytes for all of them.
+ */
 interface Topic {
   accountId: string;
   questionOf: (account: FoldVersion) => Question;
+  dependsOnNow: boolean;
   clients: Set<StreamClient>;
   /** What is being computed, or was. */
-  wanted: FoldVersion | undefined;
-  latest: { account: FoldVersion; event: Buffer } | undefined;
+  wanted: Moment | undefined;
+  latest: { moment: Moment; event: Buffer } | undefined;
 }
 
 export interface Topics {
@@ -22,27 +26,27 @@ export interface Topics {
   accountIds(): string[];
   clients(): Iterable<StreamClient>;
   size(): number;
-  /** Computes what these versions have changed, and sends it. A version that failed is tried again. */
-  update(versions: ReadonlyMap<string, FoldVersion>): void;
+  /** Computes what these versions and the minute have changed, and sends it. What failed is tried again. */
+  update(versions: ReadonlyMap<string, FoldVersion>, minute: number): void;
   /** Sends the newest to those who were too slow for it before. */
   deliver(): void;
 }
 
 export function createTopics(cache: MetricsCache, onFailure: (error: unknown) => void): Topics {
   const topics = new Map<string, Topic>();
-  const stale = new Map<Topic, FoldVersion>();
+  const stale = new Map<Topic, Moment>();
   let computing = 0;
 
   const deliver = ({ latest, clients }: Topic) => {
     if (!latest) return;
     for (const client of clients)
-      if (isNews(latest.account, client.seen) && client.write(latest.event)) client.seen = latest.account;
+      if (isNews(latest.moment, client.seen) && client.write(latest.event)) client.seen = latest.moment;
   };
-  const compute = async (topic: Topic, account: FoldVersion) => {
+  const compute = async (topic: Topic, moment: Moment) => {
     try {
-      const { answer } = await cache.answer({ ...topic.questionOf(account), atOnce: true });
-      if (isNews(account, topic.latest?.account))
-        topic.latest = { account, event: toEvent(account.version, answer.bytes) };
+      const { answer } = await cache.answer({ ...topic.questionOf(moment), atOnce: true });
+      if (isNews(moment, topic.latest?.moment))
+        topic.latest = { moment, event: toEvent(moment, answer.bytes) };
       deliver(topic);
     } catch (error) {
       topic.wanted = undefined;
@@ -53,12 +57,12 @@ export function createTopics(cache: MetricsCache, onFailure: (error: unknown) =>
     }
   };
   const computeNext = () => {
-    for (const [topic, account] of stale) {
+    for (const [topic, moment] of stale) {
       if (computing >= MAX_COMPUTATIONS) return;
       stale.delete(topic);
       if (topic.clients.size === 0) continue;
       computing++;
-      void compute(topic, account).finally(() => {
+      void compute(topic, moment).finally(() => {
         computing--;
         computeNext();
       });
@@ -69,6 +73,7 @@ export function createTopics(cache: MetricsCache, onFailure: (error: unknown) =>
       const topic = topics.get(name) ?? {
         accountId: client.accountId,
         questionOf,
+        dependsOnNow: questionOf(client.seen).dependsOnNow ?? false,
         clients: new Set(),
         wanted: client.seen,
         latest: undefined,
@@ -89,12 +94,13 @@ export function createTopics(cache: MetricsCache, onFailure: (error: unknown) =>
       for (const topic of topics.values()) yield* topic.clients;
     },
     size: () => topics.size,
-    update(versions) {
+    update(versions, minute) {
       for (const topic of topics.values()) {
         const account = versions.get(topic.accountId);
-        if (!account || !isNews(account, topic.wanted)) continue;
-        topic.wanted = account;
-        stale.set(topic, account);
+        const moment = account && (topic.dependsOnNow ? { ...account, minute } : account);
+        if (!moment || !isNews(moment, topic.wanted)) continue;
+        topic.wanted = moment;
+        stale.set(topic, moment);
       }
       computeNext();
     },

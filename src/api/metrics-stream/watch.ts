@@ -1,6 +1,7 @@
 import type { Context } from "../../context.js";
 import { findFoldVersions } from "../../db/queries/fold-versions.js";
 import { identifierOf, KEY_TTL_MS } from "../identity.js";
+import { minuteOf } from "../metrics-cache/metrics-cache.js";
 import type { Topics } from "./topics.js";
 
 /** How often what happens to open streams happens. Only tests have other values. */
@@ -41,7 +42,8 @@ export function createWatch(options: {
   const { context, topics, timings, warn } = options;
   let timers: NodeJS.Timeout[] | undefined;
   let dropped = 0;
-  const poll = async () => topics.update(await findFoldVersions(context.db, topics.accountIds()));
+  const poll = async () =>
+    topics.update(await findFoldVersions(context.db, topics.accountIds()), minuteOf(context.now()));
   const sweep = () => {
     for (const client of topics.clients())
       if (client.stalledMs() > timings.stalledMs) {

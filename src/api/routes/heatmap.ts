@@ -17,7 +17,7 @@ import { requireAccount } from "../identity.js";
 import { readQuery } from "../input.js";
 import { metricsCacheOf } from "../metrics-cache/metrics-cache.js";
 import { sendAnswer } from "../metrics-cache/send-answer.js";
-import { partsOf } from "../metrics-question.js";
+import { choicesOf, dependsOnNow, notesOf, partsOf } from "../metrics-question.js";
 import { type Route, route } from "../route.js";
 import { accountIdText } from "./accounts.js";
 
@@ -68,6 +68,7 @@ export function heatmapRoutes(context: Context): Route[] {
         await sendAnswer(context, request, response, {
           account,
           parts: `heatmap\n${partsOf(query)}`,
+          dependsOnNow: dependsOnNow(query),
           compute,
         });
       },
@@ -77,7 +78,7 @@ export function heatmapRoutes(context: Context): Route[] {
 
 async function computeHeatmap(db: Db, query: MetricsQuery) {
   const plan = planHeatmap(query);
-  const { cells, total, as_of } = await readHeatmap(db, plan);
+  const { cells, total, as_of, coverage, has_queue } = await readHeatmap(db, plan);
   const metric = query.metrics[0]!;
   return {
     account_id: query.accountId,
@@ -86,8 +87,10 @@ async function computeHeatmap(db: Db, query: MetricsQuery) {
     from: query.from.toISOString(),
     to: query.to.toISOString(),
     time_zone: query.timeZone,
-    basis: query.basis,
+    ...choicesOf(query),
     as_of,
+    coverage,
+    notes: notesOf(query, { has_queue }),
     cells: cells.map((value, index) => ({
       weekday: Math.floor(index / 24) + 1,
       hour: index % 24,

@@ -35,7 +35,7 @@ const parameters = z.strictObject({
   order: z.enum(["asc", "desc"], { error: "must be asc or desc" }).default("desc"),
 });
 
-const place = z.tuple([z.iso.datetime({ precision: 6 }).startsWith("2"), idText]);
+const place = z.tuple([z.iso.datetime({ precision: 6 }).startsWith("2"), z.boolean(), idText]);
 
 /** `GET /analytics/timeline/{chat}`: one conversation, message by message. */
 export function timelineRoutes({ db }: Context): Route[] {
@@ -65,11 +65,13 @@ export function timelineRoutes({ db }: Context): Route[] {
           if (!(await findAccount(db, accountId))) throw accountNotFound();
           throw new NotFound("chat_not_found", "This account has no conversation with this chat or contact.");
         }
-        response.json(toPage(rows, query.limit, presentMessage, (row) => [row.place_at, row.message_id]));
+        response.json(toPage(rows, query.limit, presentMessage, placeOf));
       },
     }),
   ];
 }
+
+const placeOf = (row: TimelineRow) => [row.place_at, row.direction === "outbound", row.message_id];
 
 const presentMessage = (row: TimelineRow) => ({
   message_id: row.message_id,

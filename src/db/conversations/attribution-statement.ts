@@ -1,6 +1,7 @@
+import { prepared } from "../prepared.js";
 import { appendDeltasSql, appendedRows } from "../rollups/append.js";
 import { contributingColumns, messageDeltasSql, messageRollups } from "../rollups/messages.js";
-import { chatOf, isSpoken } from "./conversation-statement.js";
+import { chatOf, inOrder, isSpoken } from "./conversation-statement.js";
 
 const unchanged = contributingColumns.filter((name) => name !== "answered_at");
 
@@ -31,7 +32,7 @@ near as (
 ),
 followed as (
   select *, lead(at) over w as next_at, lead(direction) over w as next_direction
-  from near where is_spoken window w as (partition by n order by at, message_id collate "C")
+  from near where is_spoken window w as (partition by n order by ${inOrder("near")})
 ),
 attributed as (
   select ${columns}, answered_at,
@@ -43,7 +44,7 @@ attributed as (
 )`;
 
 /** Writes what `attributedSql` finds. What changes goes to the rollups of messages. */
-export const attributionSql = `
+export const attributionSql = prepared(`
 with ${attributedSql("message_id")},
 changed as materialized (
   select a.message_id, a.now_answered_at, m.*
@@ -65,4 +66,4 @@ states as (
 preferences as (
   select 1 as sign, null::timestamptz as occurred_at, false as is_opt_out, null::text as channel_id where false
 ),${messageDeltasSql("states", "preferences")},${appendDeltasSql(messageRollups)}
-select (select count(*)::integer from changed) as messages, ${appendedRows(messageRollups)} as deltas`;
+select (select count(*)::integer from changed) as messages, ${appendedRows(messageRollups)} as deltas`);

@@ -1,4 +1,5 @@
-import { hasArrived } from "../fold/message-state.js";
+import { isFailed } from "../fold/message-state.js";
+import { prepared } from "../prepared.js";
 import { appendDeltasSql, appendedRows } from "../rollups/append.js";
 import {
   conversationColumns,
@@ -21,11 +22,18 @@ export const chatKeyOf = (row: string): string => chatKey(chatOf(row), `${row}.c
 
 /** Whether a message is part of a conversation: what never left us answers nobody. */
 export const isSpoken = (row: string): string =>
-  `(${row}.direction = 'inbound' or ${row}.direction = 'outbound' and (${row}.failed_at is null or ${hasArrived(row)}))`;
+  `(${row}.direction = 'inbound' or ${row}.direction = 'outbound' and not ${isFailed(row)})`;
 
 /** Whether nobody typed it. An unknown origin counts as a person. */
 export const isAutomatic = (row: string): string =>
   `coalesce(${row}.origin in ('bot', 'automation', 'campaign'), false)`;
+
+/**
+ * The order of a conversation. WhatsApp tells whole seconds, so a question and what answers it at once often share a time:
+ * of equal times the customer's message comes first. Between those of one side the id decides, which says nothing.
+ */
+export const inOrder = (row: string): string =>
+  `${row}.at, ${row}.direction = 'outbound', ${row}.message_id collate "C"`;
 
 /** What a message is in the flow: the button that was chosen, the template that was sent, else the kind of content. */
 const stepOf = (row: string): string => `left(case
@@ -74,9 +82,10 @@ function replaceSql({ table, keys, columns }: (typeof conversationTables)[number
     keys.map((name) => `${row}.${name} = ${other}.${name}`).join(" and ");
   return `
 ${table}_gone as (
-  delete from ${table} t using old_${table} o
-  where t.account_id = $1 and ${same("t", "o")}
-    and not exists (select from fresh_${table} f where ${same("f", "o")})
+  delete from ${table} where account_id = $1 and ctid = any(array(
+    select held from old_${table} o
+    where not exists (select from fresh_${table} f where ${same("f", "o")})
+  ))
 ),
 ${table}_written as (
   insert into ${table} (account_id, ${[...keys, ...rest].join(", ")})
@@ -106,7 +115,7 @@ stretches as materialized (
 ),
 spoken as materialized (
   select s.n, s.chat_key, s.chat_id, s.channel_id, m.*,
-         row_number() over (partition by s.n order by m.at, m.message_id collate "C") as line
+         row_number() over (partition by s.n order by ${inOrder("m")}) as line
   from stretches s cross join lateral (
     select date_trunc('milliseconds', m.anchor_at) as at, m.message_id, m.direction, m.agent_id, m.contact_id, m.chat_kind,
            m.direction = 'outbound' and ${isAutomatic("m")} as is_automatic, ${stepOf("m")} as step
@@ -186,13 +195,13 @@ fresh_conversation_turns as materialized (
 ),
 old_conversations as materialized (
   select c.* from stretches s cross join lateral (
-    select * from conversations c
+    select c.ctid as held, c.* from conversations c
     where c.account_id = $1 and c.chat_key = s.chat_key and c.started_at between s.from_at and s.to_at
   ) c
 ),
 old_conversation_turns as materialized (
   select t.* from stretches s cross join lateral (
-    select * from conversation_turns t
+    select t.ctid as held, t.* from conversation_turns t
     where t.account_id = $1 and t.chat_key = s.chat_key and t.conversation_started_at between s.from_at and s.to_at
   ) t
 )`;
@@ -201,7 +210,7 @@ old_conversation_turns as materialized (
  * Reads stretches of chats anew and puts the difference into conversations, turns, rollups and flow edges. Parameters of
  * `freshSql`.
  */
-export const rebuildSql = `
+export const rebuildSql = prepared(`
 with ${freshSql},${conversationTables.map(replaceSql).join(",")},
 conversation_states as (
   select 1 as sign, ${conversationColumns.join(", ")} from fresh_conversations
@@ -220,4 +229,4 @@ flow_states as (
 ),${conversationDeltasSql("conversation_states", "turn_states")},${appendDeltasSql(conversationRollups)},${flowDeltasSql("flow_states")}
 select (select count(*)::integer from sessioned) as messages,
        (select count(*)::integer from conversations_written) as conversations,
-       ${appendedRows(conversationRollups)} as deltas`;
+       ${appendedRows(conversationRollups)} as deltas`);

@@ -56,10 +56,10 @@ flows_frozen as (
  */
 export const applyFlowsSql = `
 flow_summed as materialized (
-  select d.*, d.n + coalesce(o.conversations, 0) as conversations, coalesce(o.frozen, 0) as frozen
+  select d.*, d.n + coalesce(o.conversations, 0) as conversations, coalesce(o.frozen, 0) as frozen, o.ctid as held
   from flow_deltas d
   left join lateral (
-    select conversations, frozen from flow_edges e
+    select ctid, conversations, frozen from flow_edges e
     where e.account_id = $1 and e.zone_id = d.zone_id and e.day = d.day and e.edge_id = d.edge_id limit 1
   ) o on true
 ),
@@ -72,9 +72,10 @@ flow_written as (
   returning 1
 ),
 flow_gone as (
-  delete from flow_edges e using flow_summed s
-  where e.account_id = $1 and e.zone_id = s.zone_id and e.day = s.day and e.edge_id = s.edge_id
-    and s.conversations = 0 and s.frozen = 0
+  delete from flow_edges
+  where account_id = $1 and ctid = any(array(
+    select held from flow_summed where conversations = 0 and frozen = 0 and held is not null
+  ))
 )`;
 
 /** The ways of conversations, counted and added. */

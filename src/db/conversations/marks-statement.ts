@@ -6,7 +6,7 @@ const told = [
   ...["chat_id", "contact_id", "channel_id", "direction", "origin", "agent_id", "chat_kind"],
   ...["interactive", "content_kind", "template"],
 ] as const;
-/** And those that say when it was and whether it left us. */
+/** And those that say when it was and whether it failed. */
 const timed = [
   ...[
     "queued_at",
@@ -18,9 +18,15 @@ const timed = [
     "failed_at",
     "received_at",
   ],
+  ...["recipients", "recipients_failed"],
 ] as const;
 
 const side = [...told, ...timed].map((name) => `n.old_${name} as ${name}`).join(", ");
+
+/** A stretch that is marked already covers both from then on, and misses what either did. */
+export const widenMarkSql = `on conflict (account_id, chat_key, month) do update set
+    from_at = least(conversation_marks.from_at, excluded.from_at), to_at = greatest(conversation_marks.to_at, excluded.to_at),
+    counted_to = least(conversation_marks.counted_to, excluded.counted_to)`;
 
 /**
  * Common table expressions over the fold's `changed`: marks the stretches of chats whose conversations have to be read
@@ -52,7 +58,6 @@ marked as (
   ) sides
   group by chat_key, month
   order by chat_key, month
-  on conflict (account_id, chat_key, month) do update set
-    from_at = least(conversation_marks.from_at, excluded.from_at), to_at = greatest(conversation_marks.to_at, excluded.to_at)
+  ${widenMarkSql}
   returning 1
 )`;

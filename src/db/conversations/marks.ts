@@ -2,17 +2,18 @@ import { CompiledQuery, sql } from "kysely";
 import type { Db } from "../client.js";
 import { longSession } from "../long-session.js";
 import { chatKeyOf, chatOf } from "./conversation-statement.js";
+import { widenMarkSql } from "./marks-statement.js";
 
 const markAllSql = `
-insert into conversation_marks (account_id, chat_key, month, chat_id, channel_id, from_at, to_at)
+insert into conversation_marks (account_id, chat_key, month, chat_id, channel_id, from_at, to_at, counted_to)
 select $1, ${chatKeyOf("m")}, date_trunc('month', m.anchor_at at time zone 'UTC')::date, min(${chatOf("m")}), min(m.channel_id),
-       date_trunc('milliseconds', min(m.anchor_at)), date_trunc('milliseconds', max(m.anchor_at))
+       date_trunc('milliseconds', min(m.anchor_at)), date_trunc('milliseconds', max(m.anchor_at)),
+       (select settings_changed_at from accounts where account_id = $1)
 from messages m
 where m.account_id = $1 and m.anchor_at is not null and ${chatOf("m")} is not null
 group by 2, 3
 order by 2, 3
-on conflict (account_id, chat_key, month) do update set
-  from_at = least(conversation_marks.from_at, excluded.from_at), to_at = greatest(conversation_marks.to_at, excluded.to_at)`;
+${widenMarkSql}`;
 
 /**
  * Marks every chat of an account, for the settings of this version. Reads the account's messages once, without the fold
@@ -60,7 +61,7 @@ export async function accountsToRebuild(
        from fold_watermarks w
        cross join lateral (
          select m.marked_at from conversation_marks m
-         where m.account_id = w.account_id order by m.marked_at limit 1
+         where m.account_id = w.account_id order by m.counted_to, m.marked_at limit 1
        ) first
        where first.marked_at < ${before(options.stuckAfterMs)}
          or first.marked_at < ${before(options.staleAfterMs)} and first.marked_at <= w.folded_at

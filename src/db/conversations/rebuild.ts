@@ -58,9 +58,12 @@ export async function rebuildStretches(
   stretches: readonly Stretch[],
 ): Promise<RebuiltBatch> {
   await preferIndexes(trx);
+  // Nothing is known of the size of what is joined: to hash it is right for any. Single rows are probed all the same.
+  await sql`set local enable_nestloop = off`.execute(trx);
   const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
     CompiledQuery.raw(rebuildSql, freshParameters(accountId, rules, stretches)),
   );
+  await sql`set local enable_nestloop = on`.execute(trx);
   const attributed = await trx.executeQuery<{ deltas: number }>(
     CompiledQuery.raw(attributionSql, attributedParameters(accountId, rules, stretches)),
   );
@@ -111,7 +114,10 @@ export const attributedParameters = (
   rules.replyWindowMs,
 ];
 
-/** Removes the oldest marks and widens them to the conversations that they touch: those are read whole. */
+/**
+ * Removes the oldest marks and widens them to the conversations that they touch: those are read whole. Marks that somebody
+ * is just writing are left for the next time: whoever marks all chats takes them in another order, and folds would wait too.
+ */
 async function takeMarks(
   trx: Kysely<Database>,
   accountId: string,
@@ -123,7 +129,8 @@ async function takeMarks(
       delete from conversation_marks m
       using (
         select chat_key, month from conversation_marks
-        where account_id = ${accountId} order by marked_at, chat_key, month limit ${limit}
+        where account_id = ${accountId} order by counted_to, marked_at, chat_key, month limit ${limit}
+        for update skip locked
       ) first
       where m.account_id = ${accountId} and m.chat_key = first.chat_key and m.month = first.month
       returning m.chat_key, m.chat_id, m.channel_id, m.from_at, m.to_at,

@@ -55,7 +55,8 @@ export async function foldBatch(
     const caughtUp = events < options.limit;
     await advance(trx, accountId, {
       position: position && safeWatermark(position, horizon, watermark),
-      changed: messages > 0,
+      // A change of mind about marketing is in no message.
+      changed: messages > 0 || deltas > 0,
       late,
       caughtUp,
     });

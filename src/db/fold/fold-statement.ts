@@ -1,6 +1,7 @@
 import { applyPresenceSql } from "../contacts/apply-presence.js";
 import { PRESENCE_DELTAS, presenceDeltasSql } from "../contacts/presence-deltas.js";
 import { conversationMarksSql } from "../conversations/marks-statement.js";
+import { prepared } from "../prepared.js";
 import { appendDeltasSql, appendedRows } from "../rollups/append.js";
 import { contributingColumns, messageDeltasSql, messageRollups } from "../rollups/messages.js";
 import {
@@ -28,10 +29,9 @@ const quoted = (types: readonly string[]) => types.map((type) => `'${type}'`).jo
 const leastFacts = facts
   .map((fact) => {
     const text = fact.asText("spoken");
-    const present = [
-      `spoken.${fact.columns[0]} is not null`,
-      ...(fact.only ? [`type = '${fact.only}'`] : []),
-    ].join(" and ");
+    const present = [`(${fact.isPresent("spoken")})`, ...(fact.only ? [`type = '${fact.only}'`] : [])].join(
+      " and ",
+    );
     return `min((order_digits || ${text}) collate "C") filter (where ${present}) as ${factName(fact)}`;
   })
   .join(",\n         ");
@@ -82,7 +82,7 @@ const REACTION_AUTHOR = "coalesce(participant_id, contact_id, '')";
  * Cost: one index range over the events, one index probe per touched message and rollup row, no scan. Locks: the
  * caller holds the account's watermark row; rows are written in key order.
  */
-export const foldBatchSql = `
+export const foldBatchSql = prepared(`
 with batch as materialized (
   select * from message_events
   where account_id = $1 and (xid, seq) > ($2::xid8, $3::bigint)
@@ -146,14 +146,15 @@ receipts_upserted as (
 reached as (
   select message_id, count(*)::integer as recipients,
          count(*) filter (where is_delivered)::integer as recipients_delivered,
-         count(*) filter (where is_read)::integer as recipients_read
+         count(*) filter (where is_read)::integer as recipients_read,
+         count(*) filter (where is_failed)::integer as recipients_failed
   from (
     select message_id, participant_id, bool_or(num_nonnulls(delivered_at, read_at, played_at) > 0) as is_delivered,
-           bool_or(num_nonnulls(read_at, played_at) > 0) as is_read
+           bool_or(num_nonnulls(read_at, played_at) > 0) as is_read, bool_or(failed_at is not null) as is_failed
     from (
-      select message_id, participant_id, delivered_at, read_at, played_at from receipts
+      select message_id, participant_id, delivered_at, read_at, played_at, failed_at from receipts
       union all
-      select r.message_id, r.participant_id, r.delivered_at, r.read_at, r.played_at
+      select r.message_id, r.participant_id, r.delivered_at, r.read_at, r.played_at, r.failed_at
       from (select distinct message_id from receipts) met
       cross join lateral (
         select * from message_recipients known where known.account_id = $1 and known.message_id = met.message_id
@@ -195,15 +196,15 @@ messages_upserted as (
 ),
 ${conversationMarksSql},
 preferences_inserted as (
-  insert into preference_changes (account_id, contact_id, occurred_at, is_opt_out, channel_id)
-  select distinct on (contact_id, occurred_at, is_opt_out) $1, contact_id, occurred_at, is_opt_out, channel_id
+  insert into preference_changes (account_id, contact_id, occurred_at, is_opt_out, channel_key, channel_id)
+  select distinct $1, contact_id, occurred_at, is_opt_out, md5(coalesce(channel_id, ''))::uuid as channel_key, channel_id
   from (
     select coalesce(contact_id, '') as contact_id, date_trunc('milliseconds', occurred_at) as occurred_at,
            change ->> 'value' = 'stop' as is_opt_out, channel_id
     from batch
     where type = 'preference.changed' and change ->> 'value' in ('stop', 'resume') and ${isKept}
   ) mind
-  order by contact_id, occurred_at, is_opt_out, channel_id
+  order by contact_id, occurred_at, is_opt_out, channel_key
   on conflict do nothing
   returning occurred_at, is_opt_out, channel_id
 ),
@@ -220,4 +221,4 @@ select (select count(*)::integer from batch) as events,
        ${appendedRows(messageRollups)} as deltas,
        last.xid::text as xid, last.seq as seq
 from (select 1) always
-left join lateral (select xid, seq from batch order by xid desc, seq desc limit 1) last on true`;
+left join lateral (select xid, seq from batch order by xid desc, seq desc limit 1) last on true`);

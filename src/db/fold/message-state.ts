@@ -49,6 +49,8 @@ export interface Fact {
   columns: readonly string[];
   /** The only event type that speaks of it, when it is only one. */
   only?: string;
+  /** Whether a row says anything of it. */
+  isPresent: (row: string) => string;
   /** The fact as one text, null when it is absent; the last tie-break between equal order keys. */
   asText: (row: string) => string;
   /** `asText` undone, a column each. */
@@ -59,18 +61,25 @@ function single(column: string, order: string, cast = ""): Fact {
   return {
     order,
     columns: [column],
+    isPresent: (row) => `${row}.${column} is not null`,
     asText: (row) => (cast ? `${row}.${column}::text` : `${row}.${column}`),
     fromText: (text) => [`(${text})${cast}`],
   };
 }
 
-/** Several columns as a JSON array. It is absent when the first of them is. */
-function joined(columns: readonly { name: string; cast?: string }[], order: string): Fact {
+/** Several columns as a JSON array. It is absent when its leading columns are, by default the first. */
+function joined(columns: readonly { name: string; cast?: string }[], order: string, leading = 1): Fact {
+  const isPresent = (row: string) =>
+    columns
+      .slice(0, leading)
+      .map(({ name }) => `${row}.${name} is not null`)
+      .join(" or ");
   return {
     order,
     columns: columns.map((column) => column.name),
+    isPresent,
     asText: (row) =>
-      `case when ${row}.${columns[0]!.name} is not null then ` +
+      `case when ${isPresent(row)} then ` +
       `jsonb_build_array(${columns.map((column) => `${row}.${column.name}`).join(", ")})::text end`,
     fromText: (text) => columns.map((column, index) => `((${text})::jsonb ->> ${index})${column.cast ?? ""}`),
   };
@@ -83,7 +92,8 @@ export const facts: readonly Fact[] = [
   single("contact_id", "contact_order"),
   joined([{ name: "content_kind" }, { name: "text_length", cast: "::integer" }], "content_order"),
   single("reply_to", "reply_to_order"),
-  joined([{ name: "origin" }, { name: "agent_id" }], "origin_order"),
+  // Who wrote it: senders may name the person and leave it at that.
+  joined([{ name: "origin" }, { name: "agent_id" }], "origin_order", 2),
   joined(
     [
       { name: "template" },
@@ -156,8 +166,13 @@ export const recipientStages: readonly Stage[] = [
   { column: "failed_at", type: "message.failed" },
 ];
 
-/** How many recipients of a group message are known, and how many of them it reached. */
-export const recipientCounts = ["recipients", "recipients_delivered", "recipients_read"] as const;
+/** How many recipients of a group message are known, how many of them it reached, and at how many it failed. */
+export const recipientCounts = [
+  "recipients",
+  "recipients_delivered",
+  "recipients_read",
+  "recipients_failed",
+] as const;
 
 /** Every column that a fold may write. */
 export const stateColumns: readonly string[] = [
@@ -194,12 +209,20 @@ export const anchorAt = (row: string): string =>
 export const hasArrived = (row: string): string =>
   `(${row}.delivered_at is not null or ${row}.read_at is not null or ${row}.played_at is not null)`;
 
-/** The state shown in message rows: the furthest stage, `failed` only while nothing says that it arrived. */
+/**
+ * Whether it failed and nothing says that it arrived. In a group a recipient may fail alone: that is a failure of the
+ * message once it has failed for everyone of whom a receipt is known.
+ */
+export const isFailed = (row: string): string =>
+  `(${row}.failed_at is not null and not ${hasArrived(row)} and (${row}.chat_kind is distinct from 'group'` +
+  ` or ${row}.recipients_failed is not distinct from ${row}.recipients))`;
+
+/** The state shown in message rows: the furthest stage, `failed` only where it counts as failed. */
 export const statusOf = (row: string): string =>
   `case when ${row}.played_at is not null then 'played'
      when ${row}.read_at is not null then 'read'
      when ${row}.delivered_at is not null then 'delivered'
-     when ${row}.failed_at is not null then 'failed'
+     when ${isFailed(row)} then 'failed'
      when ${row}.sent_at is not null then 'sent'
      when ${row}.accepted_at is not null then 'accepted'
      when ${row}.queued_at is not null then 'queued'

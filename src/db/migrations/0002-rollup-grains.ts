@@ -58,7 +58,8 @@ alter table messages
   add column reaction_count integer,
   add column recipients integer,
   add column recipients_delivered integer,
-  add column recipients_read integer;
+  add column recipients_read integer,
+  add column recipients_failed integer;
 create index messages_in_queue on messages (account_id, queued_at)
   where queued_at is not null and accepted_at is null and sent_at is null and delivered_at is null
     and read_at is null and played_at is null and failed_at is null;
@@ -82,8 +83,10 @@ create table preference_changes (
   contact_id text not null,
   occurred_at timestamptz not null,
   is_opt_out boolean not null,
+  -- A digest, for the same reason; that of an empty text where no channel is named.
+  channel_key uuid not null,
   channel_id text,
-  primary key (account_id, contact_id, occurred_at, is_opt_out)
+  primary key (account_id, contact_id, occurred_at, is_opt_out, channel_key)
 );
 
 alter table dimension_sets

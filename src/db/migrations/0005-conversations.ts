@@ -38,6 +38,9 @@ alter table accounts add column conversations_version integer not null default 0
 alter table accounts alter column conversations_version set default 1;
 alter table accounts add column has_calendar boolean not null
   generated always as (coalesce(settings -> 'calendar' <> 'null', false)) stored;
+-- Since when they are other settings than those.
+alter table accounts add column settings_changed_at timestamptz not null default now();
+update accounts set settings_changed_at = created_at;
 create index accounts_to_rebuild on accounts (account_id) where settings_version <> conversations_version;
 
 create table conversation_marks (
@@ -53,7 +56,8 @@ create table conversation_marks (
   counted_to timestamptz not null default now(),
   primary key (account_id, chat_key, month)
 );
-create index conversation_marks_by_age on conversation_marks (account_id, marked_at, chat_key, month);
+-- What has been missing for longest first, which is the freshness of all.
+create index conversation_marks_by_age on conversation_marks (account_id, counted_to, marked_at, chat_key, month);
 
 create table conversations (
   account_id text not null,

@@ -145,12 +145,19 @@ export async function updateAccount(
     .set({
       ...(name === undefined ? {} : { name }),
       settings: sql<string>`${next}`,
-      settings_version: sql<number>`settings_version + case when ${isAnother} then 1 else 0 end`,
+      ...settingsChange(isAnother),
     })
     .where("account_id", "=", accountId)
     .returningAll()
     .executeTakeFirst();
 }
+
+/** What is set with settings by which other things count. Conversations are as old as the first change they miss. */
+export const settingsChange = (isAnother: RawBuilder<unknown>) => ({
+  settings_version: sql<number>`settings_version + case when ${isAnother} then 1 else 0 end`,
+  settings_changed_at: sql<Date>`case when ${isAnother} and settings_version = conversations_version
+    then now() else settings_changed_at end`,
+});
 
 function mergedSql(changes: SettingsChanges): RawBuilder<unknown> {
   const reset = Object.entries(changes).flatMap(([name, value]) => (value === null ? [name] : []));

@@ -29,6 +29,7 @@ export async function storeImportBatch(
     if (!held) return undefined;
     const fresh = (await insertEvents(trx, events)).filter(Boolean).length;
     const cursor: ImportCursor = {
+      ...before,
       rows,
       accepted: before.accepted + fresh,
       duplicates: before.duplicates + events.length - fresh,

@@ -2,7 +2,7 @@ import { CompiledQuery } from "kysely";
 import pg from "pg";
 import type { Column } from "../../exports/columns.js";
 import type { Db } from "../client.js";
-import { hasArrived, statusOf } from "../fold/message-state.js";
+import { isFailed, statusOf } from "../fold/message-state.js";
 import { type Dimension, dimensions } from "../rollups/messages.js";
 
 /** The columns of the `messages` dataset and of the message log, in file order. */
@@ -63,8 +63,8 @@ export function messagesFrom(selection: MessageSelection, options: { ordered: bo
   return `from messages m where ${conditions.join(" and ")}${order}`;
 }
 
-/** As in the metrics, an error is a message's dimension only while nothing says that it arrived. */
-const failedOnly = (column: string) => `case when not ${hasArrived("m")} then m.${column} end`;
+/** As in the metrics, an error is a message's dimension only where it counts as failed. */
+const failedOnly = (column: string) => `case when ${isFailed("m")} then m.${column} end`;
 const shown: { readonly [Name in Dimension]?: string } = {
   error_class: failedOnly("error_class"),
   error_code: failedOnly("error_code"),

@@ -1,4 +1,3 @@
-import type { RollupName } from "../../analytics/catalog.js";
 import type { DurationPlan, MetricsPlan, RollupPlan } from "../../analytics/metrics-plan.js";
 import type { Segment } from "../../analytics/segments.js";
 import {
@@ -49,7 +48,7 @@ export function metricsStatement(
   const isTimed = own.durations.length > 0;
   const sum = (name: string) => `coalesce(sum(${name}), 0)::bigint as ${name}`;
   const parts = [
-    `freshness as materialized (${freshnessSql(own.rollup)})`,
+    `freshness as materialized (${freshnessSql(own)})`,
     ...(isJoined(reading) ? [`dimensioned as materialized (${dimensionedSql(reading)})`] : []),
     `picked as not materialized (${pickedSql(reading)})`,
     `counted as materialized (
@@ -78,20 +77,20 @@ limit ${reading.bind(maxRows + 1)}`;
   return { text, parameters };
 }
 
-/** Chats that wait to be read: the last time before that all events were folded. */
-const chatsReadSql =
-  "(select m.counted_to from conversation_marks m where m.account_id = $1 order by m.marked_at limit 1)";
+/** Since when something is missing in chats that wait to be read, and in all of them after a change of settings. */
+const chatsReadSql = `(select m.counted_to from conversation_marks m where m.account_id = $1 order by m.counted_to limit 1),
+           case when a.settings_version <> a.conversations_version then a.settings_changed_at end`;
 
 /**
  * Nothing waits: now. Else the last time that nothing did, at the latest the moment before the first event. Of account
  * `$1`, in ms.
  */
-export const freshnessSql = (rollup: RollupName): string => `
+export const freshnessSql = ({ needsChats }: Pick<RollupPlan, "needsChats">): string => `
   select floor(extract(epoch from least(case
            when exists (
              select from message_events e
              where e.account_id = $1 and (e.xid, e.seq) > (w.xid, w.seq)
-           ) then coalesce(w.folded_at, a.created_at) else now() end${rollup === "conversations" ? `, ${chatsReadSql}` : ""})) * 1000)::bigint as as_of
+           ) then coalesce(w.folded_at, a.created_at) else now() end${needsChats ? `, ${chatsReadSql}` : ""})) * 1000)::bigint as as_of
   from fold_watermarks w join accounts a using (account_id)
   where w.account_id = $1
 `;

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import type { Db } from "../client.js";
+import { isLockTimeout } from "../errors.js";
 
 /** Months made ahead, so that no event of tomorrow lands in the default partition. */
 const MONTHS_AHEAD = 2;
@@ -54,7 +55,8 @@ const DROP_LOCK_TIMEOUT = "1s";
 /**
  * Drops the months whose last instant lies before `before`, the time up to which every account has had enough of its
  * events, unless a fold has not got so far. Accounts note that these events are gone. Safe at any time and from several
- * processes. Cost: an index probe for each account and month that goes.
+ * processes; what is busy is left. Cost: two index probes for each account and month that goes, one of them while ingest
+ * waits.
  */
 export async function dropOldPartitions(db: Db, before: Date): Promise<{ dropped: string[] }> {
   const { rows: old } = await sql<{ name: string; to: string }>`
@@ -67,7 +69,11 @@ export async function dropOldPartitions(db: Db, before: Date): Promise<{ dropped
     where upto <= ${before}
     order by upto`.execute(db);
   const dropped: string[] = [];
-  for (const { name, to } of old) if (await dropMonth(db, name, to)) dropped.push(name);
+  try {
+    for (const { name, to } of old) if (await dropMonth(db, name, to)) dropped.push(name);
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error;
+  }
   return { dropped };
 }
 
@@ -77,17 +83,26 @@ async function dropMonth(db: Db, name: string, to: string): Promise<boolean> {
     await lockPartitions(trx);
     const there = await sql`select where to_regclass(${name}) is not null`.execute(trx);
     if (there.rows.length === 0) return false;
-    const needed = await sql`
-      select from fold_watermarks w
-      where exists (
-        select from ${sql.table(name)} e where e.account_id = w.account_id and (e.xid, e.seq) > (w.xid, w.seq)
-      ) limit 1`.execute(trx);
-    if (needed.rows.length > 0) return false;
+    if (await isNeeded(trx, name)) return false;
     await sql.raw(`set local lock_timeout = '${DROP_LOCK_TIMEOUT}'`).execute(trx);
+    // The parent first, as ingest and the drop itself do; and only then is no event on its way into the month any more.
+    for (const table of ["message_events", name])
+      await sql`lock table only ${sql.table(table)} in access exclusive mode`.execute(trx);
+    if (await isNeeded(trx, name)) return false;
     await sql`drop table ${sql.table(name)}`.execute(trx);
     await sql`
       update accounts set events_from = greatest(events_from, ${to}::timestamptz)
       where events_from is null or events_from < ${to}::timestamptz`.execute(trx);
     return true;
   });
+}
+
+/** Whether a fold has not got so far as to have read all of it. */
+async function isNeeded(trx: Db, name: string): Promise<boolean> {
+  const { rows } = await sql`
+    select from fold_watermarks w
+    where exists (
+      select from ${sql.table(name)} e where e.account_id = w.account_id and (e.xid, e.seq) > (w.xid, w.seq)
+    ) limit 1`.execute(trx);
+  return rows.length > 0;
 }

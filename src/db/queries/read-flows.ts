@@ -67,7 +67,7 @@ totals as (
   from (select *, n < $6 and (position < $5 or to_step is null) as is_hidden from edges) told
 )
 select f.as_of, t.*, told.*
-from (${freshnessSql("conversations")}) f cross join totals t
+from (${freshnessSql({ needsChats: true })}) f cross join totals t
 left join (
   select position, step as from_step, null as to_step, n, case when dropped = 0 or dropped >= $6 then dropped end as dropped
   from nodes where n >= $6

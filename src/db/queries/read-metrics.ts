@@ -21,7 +21,7 @@ export interface MetricsResult {
   as_of: string;
   /** How far the numbers can be trusted, over the whole range. */
   coverage: ReturnType<MetricsPlan["coverage"]>;
-  /** Whether a queued event is known of what was asked for. */
+  /** Whether a queued event is known of each combination that is told. */
   has_queue: boolean;
 }
 
@@ -44,34 +44,35 @@ export interface Series {
 
 /**
  * The metrics of one account, rows, totals and freshness from one snapshot. Reads index ranges of the rollups, the
- * combinations only when they are asked for and the bins only for durations. Throws `InvalidInput` (`too_many_rows`)
+ * combinations only when they are asked for and the bins only for durations. What lies after `now` has not passed yet. Throws `InvalidInput` (`too_many_rows`)
  * above `maxRows` and `NotFound` (`account_not_found`).
  */
 export async function readMetrics(
   db: Db,
   plan: MetricsPlan,
-  { maxRows = MAX_METRICS_ROWS }: { maxRows?: number } = {},
+  { maxRows = MAX_METRICS_ROWS, now = new Date() }: { maxRows?: number; now?: Date } = {},
 ): Promise<MetricsResult> {
   const { series, asOf, ages } = await oneSnapshot(db, plan, async (snapshot) => ({
     ...(await readSeries(snapshot, plan, maxRows)),
     ages: plan.asksAge ? await oldestQueued(snapshot, plan.query) : new Map<string, number>(),
   }));
-  for (const one of series) followLevels(plan, one);
+  const shown = new Set(series.filter(({ buckets }) => buckets.has(TOTAL)));
+  for (const one of series) if (followLevels(plan, one)) shown.add(one);
   const everything = addedUp(series.map(({ buckets }) => buckets.get(TOTAL) ?? {}));
   return {
-    rows: bucketRows(plan, series),
+    rows: bucketRows(plan, series, now),
     totals: series
-      .filter(({ buckets }) => buckets.has(TOTAL))
+      .filter((one) => shown.has(one))
       .map(({ dimensions, buckets }) => ({
         ...dimensions,
         ...plan.measure(
           { ...buckets.get(TOTAL), oldest_age: ages.get(keyOf(Object.values(dimensions))) },
-          plan.query.to.getTime() - plan.query.from.getTime(),
+          Math.min(plan.query.to.getTime(), now.getTime()) - plan.query.from.getTime(),
         ),
       })),
     as_of: new Date(asOf).toISOString(),
     coverage: plan.coverage(everything),
-    has_queue: Boolean(everything.upto_queued),
+    has_queue: series.length > 0 && series.every(({ buckets }) => buckets.get(TOTAL)?.upto_queued),
   };
 }
 
@@ -156,10 +157,13 @@ const compareTexts = (a: string, b: string): number =>
   SURROGATE.test(a) || SURROGATE.test(b) ? Buffer.compare(Buffer.from(a), Buffer.from(b)) : a < b ? -1 : 1;
 const SURROGATE = /[\ud800-\udfff]/;
 
-/** Carries what is counted since the beginning through the buckets, those without a row too, as `upto_<column>`. */
-function followLevels(plan: MetricsPlan, { buckets }: Series): void {
+/**
+ * Carries what is counted since the beginning through the buckets, those without a row too, as `upto_<column>`. Whether
+ * any of it stands at the end: that is a total even if nothing moved in the range.
+ */
+function followLevels(plan: MetricsPlan, { buckets }: Series): boolean {
   const levels = [...new Set(plan.rollups.flatMap((own) => own.levels))];
-  if (levels.length === 0) return;
+  if (levels.length === 0) return false;
   const upto = Object.fromEntries(levels.map((name) => [`upto_${name}`, buckets.get(BEFORE)?.[name] ?? 0]));
   const isFilled = plan.query.groupBy.length === 0;
   for (let bucket = 1; bucket <= plan.bucketStarts.length; bucket++) {
@@ -167,18 +171,18 @@ function followLevels(plan: MetricsPlan, { buckets }: Series): void {
     for (const name of levels) upto[`upto_${name}`]! += group?.[name] ?? 0;
     if (group || isFilled) buckets.set(bucket, { ...group, ...upto });
   }
-  // A level that stands without any movement in the range is a total all the same.
   buckets.set(TOTAL, { ...buckets.get(TOTAL), ...upto });
+  return upto.upto_queued !== upto.upto_dequeued;
 }
 
 /** By bucket. Without dimensions every bucket has its row, empty ones too. */
-function bucketRows(plan: MetricsPlan, series: readonly Series[]): MetricsRow[] {
+function bucketRows(plan: MetricsPlan, series: readonly Series[], now: Date): MetricsRow[] {
   const { bucketStarts, query } = plan;
   const isFilled = query.groupBy.length === 0;
   return bucketStarts.flatMap((start, index) => {
     const bucket = new Date(start).toISOString();
     const end = bucketStarts[index + 1] ?? query.to.getTime();
-    const spanMs = end - Math.max(start, query.from.getTime());
+    const spanMs = Math.min(end, now.getTime()) - Math.max(start, query.from.getTime());
     return series.flatMap(({ dimensions, buckets }) => {
       const group = buckets.get(index + 1);
       return group || isFilled ? [{ bucket, ...dimensions, ...plan.measure(group ?? {}, spanMs) }] : [];

@@ -33,7 +33,7 @@ export async function readRetention(db: Db, query: RetentionQuery): Promise<Rete
 export function retentionStatement(query: RetentionQuery): { text: string; parameters: unknown[] } {
   const dates = query.cohorts.map(({ date }) => date);
   const text = `
-with freshness as materialized (${freshnessSql("contacts")})
+with freshness as materialized (${freshnessSql({ needsChats: false })})
 select f.as_of, c.first::text as first, c.starts::text as starts, c.contacts
 from freshness f
 left join (

@@ -2,8 +2,8 @@ import { type RawBuilder, sql } from "kysely";
 import type { Db } from "../client.js";
 import { stages, statusOf } from "../fold/message-state.js";
 
-/** A place in a timeline: the anchor to the microsecond, as RFC 3339, and the message. */
-export type TimelinePlace = readonly [at: string, messageId: string];
+/** A place in a timeline: the anchor to the microsecond, as RFC 3339, whether it is ours, and the message. */
+export type TimelinePlace = readonly [at: string, isOutbound: boolean, messageId: string];
 
 export interface TimelinePage {
   accountId: string;
@@ -73,8 +73,9 @@ const inChat = (accountId: string, chat: string) =>
   sql`m.account_id = ${accountId} and coalesce(m.chat_id, m.contact_id) = ${chat}`;
 
 /**
- * Exported so that its plan can be looked at. The index `messages_by_chat` gives the order by anchor; only messages of
- * the same microsecond are sorted. A place narrows the range of the index by its anchor alone, which is why it is there
+ * Exported so that its plan can be looked at. The order is that of conversations: what the customer wrote comes before an
+ * answer at the same time. The index `messages_by_chat` gives the order by anchor; only messages of the same microsecond
+ * are sorted. A place narrows the range of the index by its anchor alone, which is why it is there
  * twice.
  */
 export function timelineStatement(page: TimelinePage): RawBuilder<FlatRow> {
@@ -96,12 +97,14 @@ export function timelineStatement(page: TimelinePage): RawBuilder<FlatRow> {
            ${sql.raw(statusOf("m"))} as status
     from messages m
     where ${sql.join(conditions, sql` and `)}
-    order by m.anchor_at ${direction}, m.message_id ${direction}
+    order by m.anchor_at ${direction}, ${isOutbound} ${direction}, m.message_id ${direction}
     limit ${page.limit}`;
 }
 
-function beyond([at, messageId]: TimelinePlace, isAscending: boolean): RawBuilder<unknown> {
+const isOutbound = sql`coalesce(m.direction = 'outbound', false)`;
+
+function beyond([at, outbound, messageId]: TimelinePlace, isAscending: boolean): RawBuilder<unknown> {
   const compare = sql.raw(isAscending ? ">" : "<");
   return sql`m.anchor_at ${compare}= ${at}::timestamptz
-    and (m.anchor_at, m.message_id) ${compare} (${at}::timestamptz, ${messageId})`;
+    and (m.anchor_at, ${isOutbound}, m.message_id) ${compare} (${at}::timestamptz, ${outbound}::boolean, ${messageId})`;
 }

@@ -52,7 +52,7 @@ const retired: readonly Retired[] = [
   { ...messages, isOld: "anchor_at is null and updated_at < $2::timestamptz", order: "message_id" },
   {
     table: "preference_changes",
-    keys: ["contact_id", "occurred_at", "is_opt_out"],
+    keys: ["contact_id", "occurred_at", "is_opt_out", "channel_key"],
     isOld: "occurred_at < $2::timestamptz",
     order: "occurred_at",
     beside: [],

@@ -1,4 +1,4 @@
-import { anchorAt, elapsedMs, hasArrived, isTimedByProvider } from "../fold/message-state.js";
+import { anchorAt, elapsedMs, hasArrived, isFailed, isTimedByProvider } from "../fold/message-state.js";
 import { quarterDeltasSql, setId } from "./deltas.js";
 import { counterBit, type RollupFamily } from "./family.js";
 
@@ -95,6 +95,7 @@ export const contributingColumns = [
   "recipients",
   "recipients_delivered",
   "recipients_read",
+  "recipients_failed",
   "chat_kind",
   "contact_id",
   ...dimensions,
@@ -104,7 +105,7 @@ const bit = (counter: Counter): string => counterBit(messageRollups, counter);
 const masks = (...parts: readonly (readonly [condition: string, counter: Counter])[]): string =>
   parts.map(([when, name]) => `case when ${when} then ${bit(name)} else 0 end`).join(" | ");
 
-const isPending = "sent_at is not null and not has_arrived and failed_at is null";
+const isPending = "sent_at is not null and not has_arrived and not is_failed";
 
 /** Counters at the anchor of a message: `cohort_` and what has one place only. */
 const anchorMask = `case when is_outbound then ${masks(
@@ -115,7 +116,8 @@ const anchorMask = `case when is_outbound then ${masks(
   ["played_at is not null", "cohort_played"],
   ["is_failed", "cohort_failed"],
   [isPending, "cohort_pending"],
-  ["failed_at is not null and has_arrived", "contradictions"],
+  // In a group it may fail for one and reach another.
+  ["failed_at is not null and has_arrived and not is_group", "contradictions"],
   ["send_ms < 0 or deliver_ms < 0 or read_ms < 0", "clock_anomalies"],
   ["is_timed_by_provider", "provider_timed"],
   ["reply_at is not null", "cohort_replied"],
@@ -130,7 +132,7 @@ const anchorMask = `case when is_outbound then ${masks(
   ["is_failed", "cohort_group_failed"],
   ["recipients_delivered = recipients", "group_delivered_to_all"],
 )} else 0 end
-  else ${masks(["received_at is not null", "cohort_received"], ["is_timed_by_provider", "provider_timed"])} end`;
+  else ${masks(["received_at is not null", "cohort_received"], ["received_at is not null and is_timed_by_provider", "provider_timed"])} end`;
 
 /** When each counter of the event basis counts: the stage's own time, else that of the stage which implies it. */
 const placements: readonly { at: string; mask: string }[] = [
@@ -203,13 +205,13 @@ measured_states as materialized (
          case when has_arrived then reply_at end as reply_at,
          case when has_arrived then click_at end as click_at,
          case when has_arrived then reaction_at end as reaction_at,
-         case when has_arrived then least(reply_at, click_at, reaction_at, read_at, played_at) end as engaged_at,
+         case when is_outbound and has_arrived then least(reply_at, click_at, reaction_at, read_at, played_at) end as engaged_at,
          case when is_outbound then ${elapsedMs("queued_at", "sent_at")} end as send_ms,
          case when is_outbound and not is_group then ${elapsedMs("sent_at", "delivered_at")} end as deliver_ms,
          case when is_outbound and not is_group then ${elapsedMs("delivered_at", "read_at")} end as read_ms,
          case when is_outbound then ${elapsedMs("queued_at", "coalesce(accepted_at, sent_at)")} end as queue_ms
   from (
-    select *, is_outbound and failed_at is not null and not has_arrived as is_failed,
+    select *,
            case when is_outbound then least(replied_at, answered_at) end as reply_at,
            case when is_outbound then clicked_at end as click_at,
            case when is_outbound then reacted_at end as reaction_at,
@@ -219,7 +221,7 @@ measured_states as materialized (
              as dequeued_at
     from (
       select s.*, ${anchorAt("s")} as anchor_at, ${hasArrived("s")} as has_arrived,
-             s.direction = 'outbound' as is_outbound,
+             s.direction = 'outbound' as is_outbound, s.direction = 'outbound' and ${isFailed("s")} as is_failed,
              s.direction = 'outbound' and coalesce(s.chat_kind = 'group', false) as is_group,
              ${isTimedByProvider(anchorAt("s"))} as is_timed_by_provider
       from ${states} s

@@ -1,6 +1,7 @@
 import { CompiledQuery, sql, type Transaction } from "kysely";
 import type { Db } from "../client.js";
 import { preferIndexes } from "../fold/fold-account.js";
+import { prepared } from "../prepared.js";
 import type { Database } from "../schema.js";
 import { applyGrainSql, keptQuartersSql, keptSetsSql, rememberSetsSql } from "./apply.js";
 import { DAY_DELTAS, dayDeltasSql, QUARTER_DELTAS } from "./deltas.js";
@@ -28,35 +29,37 @@ export async function settleRollups(db: Db, accountId: string, signal?: AbortSig
   let settled = 0;
   for (;;) {
     signal?.throwIfAborted();
-    const taken = await settlePiece(db, accountId);
-    if (taken === 0) return settled;
-    settled += taken;
+    const piece = await settlePiece(db, accountId);
+    settled += piece.rows;
+    if (!piece.isFull) return settled;
   }
 }
 
-async function settlePiece(db: Db, accountId: string): Promise<number> {
+/** `isFull`: there may be more. */
+async function settlePiece(db: Db, accountId: string): Promise<{ rows: number; isFull: boolean }> {
   return db.transaction().execute(async (trx) => {
     await lockRollups(trx, accountId);
     await preferIndexes(trx);
     // Nothing is known of the size of what is joined: to hash it is right for any.
     await sql`set local enable_nestloop = off`.execute(trx);
-    let taken = 0;
+    const piece = { rows: 0, isFull: false };
     for (const statement of pieceStatements) {
       const { rows } = await trx.executeQuery<{ taken: number }>(
         CompiledQuery.raw(statement, [accountId, PIECE_ROWS]),
       );
-      taken += rows[0]!.taken;
+      piece.rows += rows[0]!.taken;
+      piece.isFull ||= rows[0]!.taken === PIECE_ROWS;
     }
     await sql`
       update fold_watermarks
-      set unsettled_rows = unsettled_rows - ${taken},
-          unsettled_since = case when unsettled_rows > ${taken} then unsettled_since end
+      set unsettled_rows = unsettled_rows - ${piece.rows},
+          unsettled_since = case when unsettled_rows > ${piece.rows} then unsettled_since end
       where account_id = ${accountId} and unsettled_since is not null`.execute(trx);
-    return taken;
+    return piece;
   });
 }
 
-export const pieceStatements = rolledUp.map(({ family }) => pieceSql(family));
+export const pieceStatements = rolledUp.map(({ family }) => prepared(pieceSql(family)));
 
 /** `$1` account, `$2` rows at most. Cost: an index probe per row written; nothing else of the account is read. */
 function pieceSql(family: RollupFamily): string {

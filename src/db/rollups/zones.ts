@@ -4,6 +4,7 @@ import { repairContactDrift } from "../contacts/contact-drift.js";
 import { lockWatermark, raiseVersion } from "../fold/fold-account.js";
 import { longSession } from "../long-session.js";
 import { zoneToBuild } from "../queries/account-zones.js";
+import { settingsChange } from "../queries/accounts.js";
 import { type OnProgress, repairDrift } from "./drift.js";
 import { dayGrain } from "./family.js";
 import { copyFrozenCounts } from "./frozen-counts.js";
@@ -78,13 +79,14 @@ async function switchZone(db: Db, accountId: string, zoneId: number): Promise<bo
     await sql`
       update account_zones set retired_at = now()
       where account_id = ${accountId} and zone_id <> ${zoneId} and retired_at is null`.execute(trx);
-    await sql`
-      update accounts set time_zone = ${rows[0].time_zone}, zone_id = ${zoneId},
-        -- Business hours without a zone of their own are another zone's now.
-        settings_version = settings_version
-          + case when has_calendar and settings -> 'calendar' ->> 'time_zone' is null
-                 and time_zone <> ${rows[0].time_zone} then 1 else 0 end
-      where account_id = ${accountId}`.execute(trx);
+    const { time_zone } = rows[0];
+    // Business hours without a zone of their own are another zone's now.
+    const isAnother = sql`(has_calendar and settings -> 'calendar' ->> 'time_zone' is null and time_zone <> ${time_zone})`;
+    await trx
+      .updateTable("accounts")
+      .set({ time_zone, zone_id: zoneId, ...settingsChange(isAnother) })
+      .where("account_id", "=", accountId)
+      .execute();
     await raiseVersion(trx, accountId);
     return true;
   });

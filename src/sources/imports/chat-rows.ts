@@ -5,6 +5,7 @@ import { readContent } from "./chat-content.js";
 import { readDate } from "./chat-dates.js";
 import { plainName } from "./chat-head.js";
 import { type ChatMessage, chatMessages } from "./chat-messages.js";
+import { inOrderOfLines, type MinuteRow } from "./chat-minutes.js";
 import type { ChatSurvey } from "./chat-survey.js";
 import type { ImportRow } from "./import-row.js";
 import { localToUtc, wallMs } from "./local-time.js";
@@ -24,11 +25,17 @@ const KEYS_REMEMBERED = 100_000;
  * The messages of a chat as events. Their ids are made of what every export of the chat says of them, so that exports
  * that overlap count nothing twice. Equal messages of one minute are told apart by their number among each other.
  */
-export async function* chatRows(
+export const chatRows = (
   lines: AsyncIterable<TextLine>,
   survey: ChatSurvey,
   options: ChatOptions,
-): AsyncGenerator<ImportRow> {
+): AsyncGenerator<ImportRow> => inOrderOfLines(messageRows(lines, survey, options), countEqual());
+
+async function* messageRows(
+  lines: AsyncIterable<TextLine>,
+  survey: ChatSurvey,
+  options: ChatOptions,
+): AsyncGenerator<MinuteRow> {
   const me = plainName(options.me);
   const chatId = options.chatId ?? chatIdOf(me, survey.others[0]!);
   const ordinal = countEqual();
@@ -36,15 +43,11 @@ export async function* chatRows(
     const row = { row: message.line, drafts: [], problems: [] };
     const content = message.author === undefined ? undefined : readContent(message);
     const wall = content && wallOf(message, survey);
-    if (!content) yield row;
-    else if (wall === undefined) yield { ...row, problems: [wrongDate(survey)] };
+    if (!content) yield { row, minute: undefined };
+    else if (wall === undefined) yield { row: { ...row, problems: [wrongDate(survey)] }, minute: undefined };
     else {
-      const key = JSON.stringify([
-        chatId,
-        Math.floor(wall / 60_000),
-        message.author,
-        content.key.normalize("NFC"),
-      ]);
+      const minute = Math.floor(wall / 60_000);
+      const key = JSON.stringify([chatId, minute, message.author, content.key.normalize("NFC")]);
       const id = shortHash(JSON.stringify([key, ordinal(shortHash(key))]));
       const facts = { chatId, me, survey, channelId: options.channelId };
       const draft = draftOf(message, facts);
@@ -52,7 +55,10 @@ export async function* chatRows(
       draft.occurred_at = new Date(localToUtc(wall, options.timeZone)).toISOString();
       draft.content_kind = content.kind;
       if (content.text !== "") draft.text_length = textLength(content.text)!;
-      yield { ...row, drafts: [draft] };
+      yield {
+        row: { ...row, drafts: [draft] },
+        minute: message.head.second === undefined ? minute : undefined,
+      };
     }
   }
 }

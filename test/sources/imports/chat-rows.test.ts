@@ -13,14 +13,20 @@ describe("what a phone exports is read back", () => {
         const rows = await readChat(render(chat, locale), { order: locale.order });
         const drafts = draftsOf(rows);
         expect(rows.flatMap((row) => row.problems)).toEqual([]);
-        expect(drafts.map((draft) => [draft.occurred_at, draft.direction, draft.text_length])).toEqual(
+        const told = (time: string) => (locale.seconds ? Date.parse(time) : minute(Date.parse(time)));
+        expect(drafts.map((draft) => [told(draft.occurred_at), draft.direction, draft.text_length])).toEqual(
           chat.map(({ wall, author, text }) => [
-            new Date(locale.seconds ? wall : minute(wall)).toISOString(),
+            locale.seconds ? wall : minute(wall),
             author === "Shop" ? "outbound" : "inbound",
             [...text].length,
           ]),
         );
         expect(new Set(drafts.map((draft) => draft.message_id)).size).toBe(chat.length);
+        const times = drafts.map((draft) => Date.parse(draft.occurred_at));
+        const isBeforeNext = (time: number, index: number) =>
+          index + 1 === times.length ||
+          (locale.seconds ? time <= times[index + 1]! : time < times[index + 1]!);
+        expect(times.every(isBeforeNext)).toBe(true);
       }),
       { numRuns: 40 },
     );
@@ -62,6 +68,50 @@ describe("what a phone exports is read back", () => {
       }),
       { numRuns: 60 },
     );
+  });
+});
+
+describe("a chat without seconds", () => {
+  const line = (index: number, minute: number) =>
+    `13/03/25, 10:0${minute} - ${index % 2 ? "Ann" : "Shop"}: ${index}\n`;
+  /** Six messages in each of three minutes. */
+  const lines = Array.from({ length: 18 }, (_, index) => line(index, Math.floor(index / 6)));
+  const timesOf = async (text: string) =>
+    new Map(
+      draftsOf(await readChat(text, { order: "dmy", chatId: "c" })).map((draft) => [
+        draft.message_id,
+        Date.parse(draft.occurred_at),
+      ]),
+    );
+
+  it("keeps the order of its lines, also where exports of parts of it are merged, each message by its earliest time", async () => {
+    const order = [...(await timesOf(lines.join(""))).keys()];
+    // A file that breaks off in the minute in which it begins does not say where in it its messages stood.
+    const parts = fc
+      .tuple(fc.nat(16), fc.nat(17))
+      .filter(([from, to]) => to > from && (to % 6 === 5 || to - (to % 6) > from))
+      .map(([from, to]) => lines.slice(from, to + 1));
+    await fc.assert(
+      fc.asyncProperty(fc.array(parts, { minLength: 1, maxLength: 4 }), async (exported) => {
+        const merged = new Map<string | undefined, number>();
+        for (const part of exported)
+          for (const [id, time] of await timesOf(part.join("")))
+            merged.set(id, Math.min(time, merged.get(id) ?? time));
+        const known = order.filter((id) => merged.has(id)).map((id) => merged.get(id)!);
+        expect(known.every((time, index) => index === 0 || known[index - 1]! < time)).toBe(true);
+      }),
+    );
+  });
+
+  it("counts what comes back to a minute after what was there, and more than can be told apart as the last", async () => {
+    const times = async (...minutes: number[]) =>
+      [...(await timesOf(minutes.map((minute, index) => line(index, minute)).join(""))).values()].map(
+        (time) => time - Date.parse("2025-03-13T10:00:00Z"),
+      );
+    expect(await times(0, 0, 1, 1, 0, 2, 1)).toEqual([998, 999, 60_000, 60_001, 999, 120_000, 60_002]);
+    const many = await times(...Array(600).fill(0), ...Array(600).fill(1));
+    expect([many[0], many[100], many[101], many[599]]).toEqual([500, 500, 501, 999]);
+    expect([many[600], many[1_099], many[1_199]]).toEqual([60_000, 60_499, 60_499]);
   });
 });
 
