@@ -506,19 +506,20 @@ presence_deltas as materialized (
   group by zone_id, period, contact_id, starts having sum(n) <> 0
 ),
 contact_presence_added as materialized (
-  select d.zone_id, d.period, d.contact_id, d.starts, coalesce(o.messages, 0) as held, coalesce(o.messages, 0) + d.n as total
+  select d.zone_id, d.period, d.contact_id, d.starts, coalesce(o.messages, 0) as held, coalesce(o.messages, 0) + d.n as total,
+         coalesce(o.frozen, 0) as frozen
   from presence_deltas d
-  left join lateral (select messages from contact_presence r where r.account_id = $1 and r.zone_id = d.zone_id and r.period = d.period and r.contact_id = d.contact_id and r.starts = d.starts limit 1) o on true
+  left join lateral (select messages, frozen from contact_presence r where r.account_id = $1 and r.zone_id = d.zone_id and r.period = d.period and r.contact_id = d.contact_id and r.starts = d.starts limit 1) o on true
 ),
 contact_presence_upserted as (
   insert into contact_presence (account_id, zone_id, period, contact_id, starts, messages)
-  select $1, zone_id, period, contact_id, starts, total from contact_presence_added where total <> 0
+  select $1, zone_id, period, contact_id, starts, total from contact_presence_added where total <> 0 or frozen <> 0
   order by zone_id, period, contact_id, starts
   on conflict (account_id, zone_id, period, contact_id, starts) do update set messages = excluded.messages
 ),
 contact_presence_emptied as (
   delete from contact_presence r using contact_presence_added gone
-  where r.account_id = $1 and r.zone_id = gone.zone_id and r.period = gone.period and r.contact_id = gone.contact_id and r.starts = gone.starts and gone.total = 0 and gone.held <> 0
+  where r.account_id = $1 and r.zone_id = gone.zone_id and r.period = gone.period and r.contact_id = gone.contact_id and r.starts = gone.starts and gone.total = 0 and gone.held <> 0 and gone.frozen = 0
 ),
 presence_turned as materialized (
   select zone_id, period, contact_id, starts, total > 0 as is_there
@@ -561,19 +562,20 @@ cohort_deltas as (
   group by zone_id, period, starts, first having sum(n) <> 0
 ),
 contact_cohorts_added as materialized (
-  select d.zone_id, d.period, d.starts, d.first, coalesce(o.contacts, 0) as held, coalesce(o.contacts, 0) + d.n as total
+  select d.zone_id, d.period, d.starts, d.first, coalesce(o.contacts, 0) as held, coalesce(o.contacts, 0) + d.n as total,
+         coalesce(o.frozen, 0) as frozen
   from cohort_deltas d
-  left join lateral (select contacts from contact_cohorts r where r.account_id = $1 and r.zone_id = d.zone_id and r.period = d.period and r.starts = d.starts and r.first = d.first limit 1) o on true
+  left join lateral (select contacts, 0 as frozen from contact_cohorts r where r.account_id = $1 and r.zone_id = d.zone_id and r.period = d.period and r.starts = d.starts and r.first = d.first limit 1) o on true
 ),
 contact_cohorts_upserted as (
   insert into contact_cohorts (account_id, zone_id, period, starts, first, contacts)
-  select $1, zone_id, period, starts, first, total from contact_cohorts_added where total <> 0
+  select $1, zone_id, period, starts, first, total from contact_cohorts_added where total <> 0 or frozen <> 0
   order by zone_id, period, starts, first
   on conflict (account_id, zone_id, period, starts, first) do update set contacts = excluded.contacts
 ),
 contact_cohorts_emptied as (
   delete from contact_cohorts r using contact_cohorts_added gone
-  where r.account_id = $1 and r.zone_id = gone.zone_id and r.period = gone.period and r.starts = gone.starts and r.first = gone.first and gone.total = 0 and gone.held <> 0
+  where r.account_id = $1 and r.zone_id = gone.zone_id and r.period = gone.period and r.starts = gone.starts and r.first = gone.first and gone.total = 0 and gone.held <> 0 and gone.frozen = 0
 )
 select (select count(*)::integer from batch) as events,
        (select count(*)::integer from changed) as messages,

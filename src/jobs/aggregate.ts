@@ -2,15 +2,16 @@ import { foldAgain } from "../db/fold/backfill.js";
 import type { Progress } from "../db/queries/runs.js";
 import { measureEverything, repairEverything } from "../db/rollups/everything.js";
 import { defineJob, type JobContext } from "./define-job.js";
+import { rulesOf } from "./rebuild-conversations.js";
 import { runKey } from "./run-key.js";
 import { type AggregationRequest, aggregationRequest } from "./run-requests.js";
 import { giveUpRun, withRun } from "./with-run.js";
 
 /**
- * Checks an account's rollups against its messages (`verify`), brings them in step (`recompute`), or folds all of its
- * events again (`backfill`). Idempotent: a second recompute finds nothing to change, a second backfill neither. Cost:
- * reads every message, or every event, of the account once; the fold lock is held for a batch or a piece of the differing
- * rows at a time.
+ * Checks an account's rollups, conversations, flows and contacts against its messages (`verify`), brings them in step
+ * (`recompute`), or folds all of its events again (`backfill`). Idempotent: a second recompute finds nothing to change, a
+ * second backfill neither. Cost: reads every message of the account three times, or every event once; the fold lock is held
+ * for a batch or a piece of what differs at a time.
  */
 export const aggregate = defineJob({
   kind: "rollups.aggregate",
@@ -46,13 +47,14 @@ async function work(
   const drift = await (action === "verify" ? measureEverything : repairEverything)(
     db,
     account_id,
-    { from, to },
+    { from, to, rulesOf },
     signal,
     onProgress,
   );
   return {
     messages: drift.messages,
     drifted_rows: drift.rows,
+    drifted_conversations: drift.conversations,
     repaired_rows: action === "recompute" ? drift.rows : 0,
   };
 }

@@ -4,6 +4,7 @@ import { insertRun, markEnqueued, runJobId } from "../db/queries/runs.js";
 import { measureEverything } from "../db/rollups/everything.js";
 import { aggregate } from "./aggregate.js";
 import { defineJob, type JobContext } from "./define-job.js";
+import { rulesOf } from "./rebuild-conversations.js";
 
 /** Every account is due once a day. */
 const EVERY_MS = 24 * 60 * 60_000;
@@ -11,9 +12,9 @@ const EVERY_MS = 24 * 60 * 60_000;
 const TURN_MS = 60_000;
 
 /**
- * Checks the rollups of the accounts whose last check is longest ago, each about once a day. What drifts is logged, and
- * repaired by a run that shows who asked for it. Idempotent: it only reads. Cost: every message of every account once a
- * day, a minute at a time.
+ * Checks what is made of the messages of the accounts whose last check is longest ago, each about once a day. What drifts
+ * is logged, and repaired by a run that shows who asked for it. Idempotent: it only reads. Cost: every message of every
+ * account three times a day, a minute at a time.
  */
 export const checkDrift = defineJob({
   kind: "rollups.check",
@@ -30,7 +31,7 @@ export const checkDrift = defineJob({
       signal.throwIfAborted();
       const accountId = await nextToCheck(db, EVERY_MS);
       if (accountId === undefined) break;
-      const { rows } = await measureEverything(db, accountId, {}, signal);
+      const { rows } = await measureEverything(db, accountId, { rulesOf }, signal);
       counts.checked++;
       if (rows === 0) continue;
       counts.drifted++;
@@ -51,7 +52,7 @@ async function askForRepair(
     params: { account_id: accountId, action: "recompute" },
     requestedBy: "system:drift-check",
   });
-  log.warn("rollups differ from their messages; repairing", { accountId, driftedRows, runId: run.run_id });
+  log.warn("numbers differ from their messages; repairing", { accountId, driftedRows, runId: run.run_id });
   const key = { accountId, runId: run.run_id, generation: run.generation };
   // Where the queue does not hear it, the sweep asks again.
   await enqueue(aggregate, key, { id: runJobId(key) }).catch(() => markEnqueued(db, key, false));

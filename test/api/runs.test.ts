@@ -357,7 +357,7 @@ describe("exports and aggregations", () => {
       kind: "aggregation",
       status: "succeeded",
       artifact: null,
-      result: { messages, drifted_rows: 0, repaired_rows: 0 },
+      result: { messages, drifted_rows: 0, drifted_conversations: 0, repaired_rows: 0 },
     });
     expect((await get(`${verified.links.self}/download`)).status).toBe(404);
   });

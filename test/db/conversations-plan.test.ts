@@ -1,6 +1,7 @@
 import { CompiledQuery } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { attributionSql } from "../../src/db/conversations/attribution-statement.js";
+import { byMessagesSql } from "../../src/db/conversations/chat-months.js";
 import { rebuildSql } from "../../src/db/conversations/conversation-statement.js";
 import { preferIndexes } from "../../src/db/fold/fold-account.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
@@ -73,5 +74,18 @@ describe("the plans of a rebuild", () => {
     const reads = await readsOfMessages(attributionSql, ["large", from, to, chats, channels, DAY_MS]);
     expect(reads.every(({ type }) => /^Index (Only )?Scan$/.test(type))).toBe(true);
     expect(reads.reduce((sum, read) => sum + read.rows, 0)).toBeLessThan(IN_STRETCHES * 3.6);
+  });
+});
+
+describe("the plan of a comparison", () => {
+  it("reads the next messages by the index of chats, and none of the account's others", async () => {
+    const parameters = ["large", "-infinity", "infinity", "chat20", "2025-01-15T00:00:00Z", 1_000];
+    const reads = await readsOfMessages(byMessagesSql, parameters);
+    expect(reads).toHaveLength(1);
+    expect(reads[0]).toMatchObject({
+      type: expect.stringMatching(/^Index (Only )?Scan$/),
+      index: expect.stringContaining("coalesce"),
+    });
+    expect(reads[0]!.rows).toBeLessThanOrEqual(1_001);
   });
 });

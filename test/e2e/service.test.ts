@@ -125,7 +125,7 @@ it("is verified by a command beside it", async () => {
   const { stdout } = await promisify(execFile)(process.execPath, [join(compiled.dist, "cli/verify.js")], {
     env: { PATH: process.env.PATH, ...settings },
   });
-  expect(stdout).toContain("shop: 2000 messages, 0 drifted rollup rows");
+  expect(stdout).toContain("shop: 2000 messages, 0 drifted rows, 0 of them conversations");
   expect(stdout).toContain("Drift: 0 rows in 1 accounts.");
 });
 

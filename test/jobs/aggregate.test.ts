@@ -3,6 +3,7 @@ import { requestCancel } from "../../src/db/queries/runs.js";
 import { measureDrift, repairDrift } from "../../src/db/rollups/drift.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
 import { aggregate } from "../../src/jobs/aggregate.js";
+import { rebuildConversationsJob } from "../../src/jobs/rebuild-conversations.js";
 import { rollupRows } from "../support/rollup-rows.js";
 import {
   foldAll,
@@ -37,24 +38,31 @@ describe("an aggregation", () => {
     const messages = await seedMessages(test, "shop");
     const sound = await rollups("shop");
     expect(sound.length).toBeGreaterThan(3);
-    expect(await run("shop", { action: "verify" })).toEqual({ messages, drifted_rows: 0, repaired_rows: 0 });
+    expect(await run("shop", { action: "verify" })).toEqual({
+      messages,
+      drifted_rows: 0,
+      drifted_conversations: 0,
+      repaired_rows: 0,
+    });
     const broken =
       "(select ctid from rollups where account_id = 'shop' and cohort_sent > 0 order by bucket limit 1)";
     await test.pool.query(`update rollups set cohort_sent = cohort_sent + 3 where ctid = ${broken}`);
     const lost = "(select ctid from rollups where account_id = 'shop' order by bucket desc limit 1)";
     await test.pool.query(`delete from rollups where ctid = ${lost}`);
-    expect(await run("shop", { action: "verify" })).toEqual({ messages, drifted_rows: 2, repaired_rows: 0 });
+    expect(await run("shop", { action: "verify" })).toEqual({
+      messages,
+      drifted_rows: 2,
+      drifted_conversations: 0,
+      repaired_rows: 0,
+    });
     expect(await run("shop", { action: "recompute" })).toEqual({
       messages,
       drifted_rows: 2,
+      drifted_conversations: 0,
       repaired_rows: 2,
     });
     expect(await rollups("shop")).toEqual(sound);
-    expect(await run("shop", { action: "recompute" })).toEqual({
-      messages,
-      drifted_rows: 0,
-      repaired_rows: 0,
-    });
+    expect(await run("shop", { action: "recompute" })).toMatchObject({ drifted_rows: 0, repaired_rows: 0 });
   });
 
   it("keeps to its range and its account", async () => {
@@ -97,6 +105,49 @@ describe("an aggregation", () => {
     expect(await rollups("again")).toEqual(before);
     expect(await run("again", { action: "verify" })).toMatchObject({ messages, drifted_rows: 0 });
     await expect(run("again", { action: "backfill", from: seedRange.from })).rejects.toThrow("backfill");
+  });
+
+  it("finds and repairs conversations, flows and answers that are not those of the messages", async () => {
+    const facts = { chatId: "ann", contactId: "ann", channelId: "c" };
+    const at = (day: number, minute: number) => new Date(Date.UTC(2025, 2, day, 9, minute)).toISOString();
+    await storeEvents(
+      test,
+      [1, 8].flatMap((day) => [
+        newEvent("chats", `out${day}`, "sent", at(day, 0), facts),
+        newEvent("chats", `in${day}`, "received", at(day, 1), facts),
+      ]),
+    );
+    await foldAll(test, "chats");
+    await test.work(rebuildConversationsJob, { accountId: "chats" });
+    const stored = async () =>
+      (
+        await test.pool.query(
+          `select started_at, steps::text as made, inbound as n from conversations where account_id = 'chats'
+           union all select started_at, answered_at::text, slot from conversation_turns where account_id = 'chats'
+           union all select day, edge_id::text, conversations from flow_edges where account_id = 'chats'
+           union all select anchor_at, answered_at::text, 0 from messages where account_id = 'chats'
+           order by 1, 2, 3`,
+        )
+      ).rows;
+    const sound = await stored();
+    expect(await run("chats", { action: "verify" })).toMatchObject({ drifted_rows: 0 });
+    await test.pool.query("update conversations set inbound = 5 where account_id = 'chats'");
+    await test.pool.query("delete from conversation_turns where account_id = 'chats'");
+    await test.pool.query("update messages set answered_at = null where account_id = 'chats'");
+    await test.pool.query("update flow_edges set conversations = 9 where account_id = 'chats'");
+    // A conversation, a turn and an answer of each day.
+    const all = await run("chats", { action: "verify" });
+    expect(all).toMatchObject({ drifted_conversations: 6, repaired_rows: 0 });
+    const second = { from: "2025-03-08T00:00:00Z", to: "2025-03-09T00:00:00Z" };
+    expect(await run("chats", { action: "recompute", ...second })).toMatchObject({
+      drifted_conversations: 3,
+    });
+    expect(await stored()).not.toEqual(sound);
+    const rest = await run("chats", { action: "recompute" });
+    expect(rest).toMatchObject({ repaired_rows: rest!.drifted_rows });
+    expect(rest!.drifted_rows).toBeGreaterThan(3);
+    expect(await stored()).toEqual(sound);
+    expect(await run("chats", { action: "verify" })).toMatchObject({ drifted_rows: 0 });
   });
 
   it("reads messages in ranges and counts them", async () => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { defaultSettings } from "../../src/analytics/account-settings.js";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
 import type { MetricsQuery } from "../../src/analytics/metrics-query.js";
+import { measureContactDrift } from "../../src/db/contacts/contact-drift.js";
 import { changeRetention } from "../../src/db/queries/account-retention.js";
 import {
   createAccount,
@@ -94,6 +95,35 @@ describe("retention", () => {
     const range = { from: new Date("2025-02-26T05:00:00Z"), to: new Date("2025-03-08T05:00:00Z") };
     const there = await ask("moving", { metrics: counts, groupBy: ["template"], interval: "all", ...range });
     expect(there.totals).toEqual(totals);
+  });
+
+  it("keeps who has written before when the zone changes", async () => {
+    const heard = (id: string, at: string) => newEvent("known", id, "received", at, { contactId: "ann" });
+    await storeEvents(test, [heard("1", "2025-03-01T12:00:00Z"), heard("2", "2025-03-20T12:00:00Z")]);
+    await foldAll(test, "known");
+    await keep("known", { events_days: 1, messages_days: 31 });
+    await retain("known", "2025-04-11T00:00:00Z");
+    expect(await rowsIn("messages", "known")).toBe(1);
+    const counts = async () =>
+      (
+        await test.pool.query(
+          `select period, starts::text, messages, frozen from contact_presence p join accounts a using (account_id, zone_id)
+           where account_id = 'known' order by 1, 2`,
+        )
+      ).rows;
+    const cohorts = async () =>
+      (
+        await test.pool.query(
+          `select period, starts::text, first::text, contacts from contact_cohorts c join accounts a using (account_id, zone_id)
+           where account_id = 'known' order by 1, 2`,
+        )
+      ).rows;
+    const before = [await counts(), await cohorts()];
+    expect(before[0]).toContainEqual({ period: "month", starts: "2025-03-01", messages: 2, frozen: 1 });
+    await updateAccount(test.db, "known", { timeZone: "America/Havana" }, defaultSettings);
+    await test.work(buildZone, { accountId: "known" });
+    expect([await counts(), await cohorts()]).toEqual(before);
+    expect(await measureContactDrift(test.db, "known")).toMatchObject({ rows: 0 });
   });
 
   it("removes what one contact wanted on several channels, and keeps that it was counted", async () => {

@@ -6,9 +6,18 @@ export interface Counts {
   table: string;
   keys: readonly string[];
   count: string;
+  /** What the key stands for. */
+  told?: readonly string[];
+  /** Its column `frozen` says how much of the count is of what is gone: a row with any stays. */
+  freezes?: true;
 }
 
-export const presenceCounts: Counts = { table: "contact_presence", keys: PRESENCE_KEYS, count: "messages" };
+export const presenceCounts: Counts = {
+  table: "contact_presence",
+  keys: PRESENCE_KEYS,
+  count: "messages",
+  freezes: true,
+};
 export const cohortCounts: Counts = { table: "contact_cohorts", keys: COHORT_KEYS, count: "contacts" };
 
 /**
@@ -74,24 +83,26 @@ const heldSql = (contact: string, condition: string, end: string) => `
   `;
 
 /** Adds `n` of every row of `deltas` to a count. `<table>_added` has the count before (`held`) and after (`total`). */
-export function addCountsSql({ table, keys, count }: Counts, deltas: string): string {
+export function addCountsSql({ table, keys, count, freezes }: Counts, deltas: string): string {
   const key = keys.join(", ");
+  const frozen = freezes ? "frozen" : "0 as frozen";
   const matches = (row: string, other: string) =>
     [`${row}.account_id = $1`, ...keys.map((one) => `${row}.${one} = ${other}.${one}`)].join(" and ");
   return `
 ${table}_added as materialized (
-  select ${keys.map((one) => `d.${one}`).join(", ")}, coalesce(o.${count}, 0) as held, coalesce(o.${count}, 0) + d.n as total
+  select ${keys.map((one) => `d.${one}`).join(", ")}, coalesce(o.${count}, 0) as held, coalesce(o.${count}, 0) + d.n as total,
+         coalesce(o.frozen, 0) as frozen
   from ${deltas} d
-  left join lateral (select ${count} from ${table} r where ${matches("r", "d")} limit 1) o on true
+  left join lateral (select ${count}, ${frozen} from ${table} r where ${matches("r", "d")} limit 1) o on true
 ),
 ${table}_upserted as (
   insert into ${table} (account_id, ${key}, ${count})
-  select $1, ${key}, total from ${table}_added where total <> 0
+  select $1, ${key}, total from ${table}_added where total <> 0 or frozen <> 0
   order by ${key}
   on conflict (account_id, ${key}) do update set ${count} = excluded.${count}
 ),
 ${table}_emptied as (
   delete from ${table} r using ${table}_added gone
-  where ${matches("r", "gone")} and gone.total = 0 and gone.held <> 0
+  where ${matches("r", "gone")} and gone.total = 0 and gone.held <> 0 and gone.frozen = 0
 )`;
 }

@@ -6,13 +6,15 @@ import { chatOf, inOrder, isSpoken } from "./conversation-statement.js";
 const unchanged = contributingColumns.filter((name) => name !== "answered_at");
 
 /**
- * Says of outbound messages when the customer answered them without naming them: the next message of the chat, if it is
- * inbound and comes within the reply window. What turned out to have failed, or to be no outbound message, loses its answer. Parameters: `$1` account, `$2` and `$3` the stretches, `$4` and `$5` the
- * chats' ids and channels in step with them, `$6` the reply window in ms. Messages up to a window before a stretch may
- * have got their answer in it; those after it are looked at only as answers. What changes goes to the rollups of messages.
+ * Common table expressions that say when the customer answered outbound messages without naming them: `attributed` has
+ * `answered_at` and `now_answered_at` beside the columns that are asked for, of `n`, the number of the stretch, `at` and
+ * `message_id`. It is the next message of the chat, if it is inbound and comes within the reply window. What turned out to
+ * have failed, or to be no outbound message, loses its answer. Parameters: `$1` account, `$2` and `$3` the stretches, `$4`
+ * and `$5` the chats' ids and channels in step with them, `$6` the reply window in ms. Messages up to a window before a
+ * stretch may have got their answer in it; those after it are looked at only as answers.
  */
-export const attributionSql = prepared(`
-with stretches as materialized (
+export const attributedSql = (columns: string): string => `
+stretches as materialized (
   select n::integer as n, from_at, to_at, chat_id, channel_id, $6::float8 * interval '1 millisecond' as reach
   from unnest($2::timestamptz[], $3::timestamptz[], $4::text[], $5::text[])
     with ordinality as s(from_at, to_at, chat_id, channel_id, n)
@@ -33,13 +35,17 @@ followed as (
   from near where is_spoken window w as (partition by n order by ${inOrder("near")})
 ),
 attributed as (
-  select message_id, answered_at,
+  select ${columns}, answered_at,
          case when next_direction = 'inbound' and next_at - at <= reach then next_at end as now_answered_at
   from followed where direction = 'outbound' and at <= to_at
   union
-  select message_id, answered_at, null
+  select ${columns}, answered_at, null
   from near where is_spoken is not true or direction <> 'outbound'
-),
+)`;
+
+/** Writes what `attributedSql` finds. What changes goes to the rollups of messages. */
+export const attributionSql = prepared(`
+with ${attributedSql("message_id")},
 changed as materialized (
   select a.message_id, a.now_answered_at, m.*
   from attributed a cross join lateral (

@@ -17,7 +17,8 @@ const STEP_LENGTH = 200;
 export const chatOf = (row: string): string => `coalesce(${row}.chat_id, ${row}.contact_id)`;
 
 /** One key for chat and channel: the same contact on two channels is two conversations. */
-export const chatKeyOf = (row: string): string => `md5(row(${chatOf(row)}, ${row}.channel_id)::text)::uuid`;
+export const chatKey = (chat: string, channel: string): string => `md5(row(${chat}, ${channel})::text)::uuid`;
+export const chatKeyOf = (row: string): string => chatKey(chatOf(row), `${row}.channel_id`);
 
 /** Whether a message is part of a conversation: what never left us answers nobody. */
 export const isSpoken = (row: string): string =>
@@ -55,14 +56,28 @@ const openMs = (from: string, to: string) =>
   `case when $8::timestamptz[] is not null and ${to} is not null
          then greatest(0, round(${openUpTo(to)} - ${openUpTo(from)}))::bigint end`;
 
-const key = ["chat_key", "started_at"];
-const turnKey = ["chat_key", "conversation_started_at", "slot", "lens"];
 const shownColumns = ["chat_id", "chat_kind", "contact_id", "steps"];
-const conversationRow = [...conversationColumns, ...shownColumns];
+
+/** What a stretch consists of: tables, their keys after the account, and their columns. */
+export const conversationTables = [
+  {
+    table: "conversations",
+    keys: ["chat_key", "started_at"],
+    columns: [...conversationColumns, ...shownColumns],
+    startedAt: "started_at",
+  },
+  {
+    table: "conversation_turns",
+    keys: ["chat_key", "conversation_started_at", "slot", "lens"],
+    columns: [...turnColumns, "slot"],
+    startedAt: "conversation_started_at",
+  },
+] as const;
 
 /** Removes what is no more, writes what is new or has changed. */
-function replaceSql(table: string, keys: readonly string[], columns: readonly string[]): string {
-  const rest = columns.filter((name) => !keys.includes(name));
+function replaceSql({ table, keys, columns }: (typeof conversationTables)[number]): string {
+  const isKey = (name: string) => (keys as readonly string[]).includes(name);
+  const rest = columns.filter((name) => !isKey(name));
   const same = (row: string, other: string) =>
     keys.map((name) => `${row}.${name} = ${other}.${name}`).join(" and ");
   return `
@@ -84,8 +99,7 @@ ${table}_written as (
 }
 
 /**
- * Reads stretches of chats anew and puts the difference into conversations, turns, rollups and flow edges. Parameters:
- * `$1` account, `$2` to `$4` the stretches (chat_key uuid[], from and to timestamptz[], whole conversations, each within
+ * Common table expressions that read stretches of chats anew: `fresh_` and `old_` of both tables. Parameters: `$1` account, `$2` to `$4` the stretches (chat_key uuid[], from and to timestamptz[], whole conversations, each within
  * a month), `$5` session gap in ms, `$6` reply window in ms, `$7` target in ms, `$8` to `$10` open hours (starts,
  * lengths, before), null for no calendar, `$11` the chats' ids in step with $2, `$12` their channels.
  *
@@ -93,8 +107,8 @@ ${table}_written as (
  * month it is in at most. A turn is a run of inbound messages with no answer between; for each of both lenses the
  * messages that cannot answer are left out first. Cost: one index range of messages per stretch, probes for the rest.
  */
-export const rebuildSql = prepared(`
-with stretches as materialized (
+export const freshSql = `
+stretches as materialized (
   select n::integer as n, chat_key, from_at, to_at, chat_id, channel_id
   from unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[], $11::text[], $12::text[])
     with ordinality as s(chat_key, from_at, to_at, chat_id, channel_id, n)
@@ -190,7 +204,14 @@ old_conversation_turns as materialized (
     select t.ctid as held, t.* from conversation_turns t
     where t.account_id = $1 and t.chat_key = s.chat_key and t.conversation_started_at between s.from_at and s.to_at
   ) t
-),${replaceSql("conversations", key, conversationRow)},${replaceSql("conversation_turns", turnKey, [...turnColumns, "slot"])},
+)`;
+
+/**
+ * Reads stretches of chats anew and puts the difference into conversations, turns, rollups and flow edges. Parameters of
+ * `freshSql`.
+ */
+export const rebuildSql = prepared(`
+with ${freshSql},${conversationTables.map(replaceSql).join(",")},
 conversation_states as (
   select 1 as sign, ${conversationColumns.join(", ")} from fresh_conversations
   union all

@@ -1,6 +1,13 @@
-import { CompiledQuery, type Kysely } from "kysely";
+import type { Counts } from "../contacts/apply-presence.js";
 import { dayOf } from "../rollups/deltas.js";
-import type { Database } from "../schema.js";
+
+export const flowCounts: Counts = {
+  table: "flow_edges",
+  keys: ["zone_id", "day", "edge_id"],
+  count: "conversations",
+  told: ["position", "from_step", "to_step"],
+  freezes: true,
+};
 
 const EDGE_ID = "md5(row(position, from_step, to_step)::text)::uuid";
 
@@ -14,8 +21,12 @@ stepped as (
   from walked
 )`;
 
-/** The same, counted: `flow_deltas` has what conversations add to every zone of the account. */
-const flowCountsSql = (states: string): string => `
+/**
+ * Common table expressions that count the ways of conversations, over `states(sign, started_at, steps)`: an edge from
+ * each step to the next, by position, one in from nowhere (null) and one out to nowhere; on the local day that the
+ * conversation began, in every zone of the account. The result is `flow_deltas`.
+ */
+export const flowCountsSql = (states: string): string => `
 ${flowSteps(states)},
 flow_days as materialized (
   select bucket, zone_id, ${dayOf("bucket", "time_zone")} as day
@@ -40,62 +51,32 @@ flows_frozen as (
 )`;
 
 /**
- * Common table expressions that count the ways of conversations, over `states(sign, started_at, steps)`: an edge from
- * each step to the next, by position, one in from nowhere (null) and one out to nowhere; on the local day that the
- * conversation began, in every zone of the account.
+ * Common table expressions that add `flow_deltas` to the edges. The caller holds the fold lock. What is frozen stays, even
+ * if the count comes to nothing while a zone is being built.
  */
-export const flowDeltasSql = (states: string): string => `${flowCountsSql(states)},
+export const applyFlowsSql = `
 flow_summed as materialized (
-  select d.*, d.n + coalesce(o.conversations, 0) as conversations, o.ctid as held
+  select d.*, d.n + coalesce(o.conversations, 0) as conversations, coalesce(o.frozen, 0) as frozen, o.ctid as held
   from flow_deltas d
   left join lateral (
-    select ctid, conversations from flow_edges e
+    select ctid, conversations, frozen from flow_edges e
     where e.account_id = $1 and e.zone_id = d.zone_id and e.day = d.day and e.edge_id = d.edge_id limit 1
   ) o on true
 ),
 flow_written as (
   insert into flow_edges (account_id, zone_id, day, edge_id, position, from_step, to_step, conversations)
   select $1, zone_id, day, edge_id, position, from_step, to_step, conversations
-  from flow_summed where conversations <> 0
+  from flow_summed where conversations <> 0 or frozen <> 0
   order by zone_id, day, edge_id
   on conflict (account_id, zone_id, day, edge_id) do update set conversations = excluded.conversations
   returning 1
 ),
 flow_gone as (
   delete from flow_edges
-  where account_id = $1 and ctid = any(array(select held from flow_summed where conversations = 0 and held is not null))
+  where account_id = $1 and ctid = any(array(
+    select held from flow_summed where conversations = 0 and frozen = 0 and held is not null
+  ))
 )`;
 
-/**
- * Counts the ways of all stored conversations for one zone anew; of those that are gone only the days of the account's zone
- * are known, and they keep them. The caller holds the fold lock, so that no rebuild counts meanwhile. Reads every conversation
- * of the account once.
- */
-export async function buildFlowEdges(
-  trx: Kysely<Database>,
-  accountId: string,
-  zoneId: number,
-): Promise<void> {
-  const parameters = [accountId, zoneId];
-  await trx.executeQuery(
-    CompiledQuery.raw("delete from flow_edges where account_id = $1 and zone_id = $2", parameters),
-  );
-  await trx.executeQuery(CompiledQuery.raw(buildSql, parameters));
-}
-
-const buildSql = `
-with ${flowSteps("(select 1 as sign, started_at, steps from conversations where account_id = $1) held")},
-dated as materialized (
-  select bucket, ${dayOf("bucket", "(select time_zone from account_zones where account_id = $1 and zone_id = $2)")} as day
-  from (select distinct bucket from stepped) met
-)
-insert into flow_edges (account_id, zone_id, day, edge_id, position, from_step, to_step, conversations, frozen)
-select $1, $2, day, ${EDGE_ID}, position, from_step, to_step, sum(n), sum(frozen)
-from (
-  select day, position, from_step, to_step, 1 as n, 0 as frozen from stepped join dated using (bucket)
-  union all
-  select day, position, from_step, to_step, e.frozen, e.frozen
-  from accounts a join flow_edges e on e.account_id = a.account_id and e.zone_id = a.zone_id
-  where a.account_id = $1 and a.zone_id <> $2 and e.frozen <> 0
-) counted
-group by day, position, from_step, to_step`;
+/** The ways of conversations, counted and added. */
+export const flowDeltasSql = (states: string): string => `${flowCountsSql(states)},${applyFlowsSql}`;

@@ -1,7 +1,7 @@
-import { CompiledQuery, type Kysely, sql } from "kysely";
+import { CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import type { OpenHoursArrays } from "../../analytics/business-hours.js";
 import type { Db } from "../client.js";
-import { lockWatermark, noteUnsettled, preferIndexes } from "../fold/fold-account.js";
+import { lockWatermark, noteUnsettled, preferIndexes, raiseVersion } from "../fold/fold-account.js";
 import type { Database } from "../schema.js";
 import { attributionSql } from "./attribution-statement.js";
 import { rebuildSql } from "./conversation-statement.js";
@@ -23,15 +23,19 @@ export interface RebuiltBatch {
   conversations: number;
 }
 
-interface Stretch {
+export interface Stretch {
   chat_key: string;
-  chat_id: string;
+  /** null: none of its messages is known. */
+  chat_id: string | null;
   channel_id: string | null;
   from_at: Date;
   to_at: Date;
-  /** Where conversations are read from: after those that began before the account's floor. May lie behind the end. */
-  read_from: Date;
+  /** Where conversations are read from, if not from there: after those that began before the account's floor. */
+  read_from?: Date;
 }
+
+/** May lie behind the end. */
+const readFrom = (stretch: Stretch): Date => stretch.read_from ?? stretch.from_at;
 
 /**
  * Takes at most `limit` marks of an account and reads their chats anew, in one transaction under the account's fold
@@ -47,47 +51,78 @@ export async function rebuildConversations(
     await lockWatermark(trx, accountId);
     const stretches = await takeMarks(trx, accountId, rules.gapMs, limit);
     if (stretches.length === 0) return { stretches: 0, messages: 0, conversations: 0 };
-    await preferIndexes(trx);
-    const [from, to] = [stretches.map((one) => one.from_at), stretches.map((one) => one.to_at)];
-    const [chats, channels] = [stretches.map((one) => one.chat_id), stretches.map((one) => one.channel_id)];
-    // Of what is kept as it is nothing is read, but its live messages may have been answered since.
-    const read = stretches.filter((one) => one.read_from <= one.to_at);
-    const hours = rules.openHours?.(
-      Math.min(...from.map((one) => one.getTime())),
-      Math.max(...to.map((one) => one.getTime())) + 1,
-    );
-    // Nothing is known of the size of what is joined: to hash it is right for any. Single rows are probed all the same.
-    await sql`set local enable_nestloop = off`.execute(trx);
-    const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
-      CompiledQuery.raw(rebuildSql, [
-        accountId,
-        read.map((one) => one.chat_key),
-        read.map((one) => one.read_from),
-        read.map((one) => one.to_at),
-        rules.gapMs,
-        rules.replyWindowMs,
-        rules.slaMs,
-        hours?.starts ?? null,
-        hours?.lengthsMs ?? null,
-        hours?.cumulativeMs ?? null,
-        read.map((one) => one.chat_id),
-        read.map((one) => one.channel_id),
-      ]),
-    );
-    await sql`set local enable_nestloop = on`.execute(trx);
-    const attributed = await trx.executeQuery<{ deltas: number }>(
-      CompiledQuery.raw(attributionSql, [accountId, from, to, chats, channels, rules.replyWindowMs]),
-    );
-    await trx
-      .updateTable("fold_watermarks")
-      .set((eb) => ({ version: eb("version", "+", 1) }))
-      .where("account_id", "=", accountId)
-      .execute();
-    const { messages, conversations, deltas } = rebuilt.rows[0]!;
-    await noteUnsettled(trx, accountId, deltas + attributed.rows[0]!.deltas);
-    return { stretches: stretches.length, messages, conversations };
+    return rebuildStretches(trx, accountId, rules, stretches);
   });
 }
+
+/** Reads these stretches anew, whatever is marked: each lies in a month, and no conversation lies across its ends. */
+export async function rebuildStretches(
+  trx: Transaction<Database>,
+  accountId: string,
+  rules: ConversationRules,
+  stretches: readonly Stretch[],
+): Promise<RebuiltBatch> {
+  await preferIndexes(trx);
+  // Nothing is known of the size of what is joined: to hash it is right for any. Single rows are probed all the same.
+  await sql`set local enable_nestloop = off`.execute(trx);
+  // Of what is kept as it is nothing is read, but its live messages may have been answered since.
+  const read = stretches.filter((one) => readFrom(one) <= one.to_at);
+  const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
+    CompiledQuery.raw(rebuildSql, freshParameters(accountId, rules, read)),
+  );
+  await sql`set local enable_nestloop = on`.execute(trx);
+  const attributed = await trx.executeQuery<{ deltas: number }>(
+    CompiledQuery.raw(attributionSql, attributedParameters(accountId, rules, stretches)),
+  );
+  await raiseVersion(trx, accountId);
+  const { messages, conversations, deltas } = rebuilt.rows[0]!;
+  await noteUnsettled(trx, accountId, deltas + attributed.rows[0]!.deltas);
+  return { stretches: stretches.length, messages, conversations };
+}
+
+/** Of `freshSql`. */
+export function freshParameters(
+  accountId: string,
+  rules: ConversationRules,
+  stretches: readonly Stretch[],
+): unknown[] {
+  const [from, to] = [stretches.map(readFrom), stretches.map((one) => one.to_at)];
+  const hours =
+    stretches.length === 0
+      ? undefined
+      : rules.openHours?.(
+          Math.min(...from.map((one) => one.getTime())),
+          Math.max(...to.map((one) => one.getTime())) + 1,
+        );
+  return [
+    accountId,
+    stretches.map((one) => one.chat_key),
+    from,
+    to,
+    rules.gapMs,
+    rules.replyWindowMs,
+    rules.slaMs,
+    hours?.starts ?? null,
+    hours?.lengthsMs ?? null,
+    hours?.cumulativeMs ?? null,
+    stretches.map((one) => one.chat_id),
+    stretches.map((one) => one.channel_id),
+  ];
+}
+
+/** Of `attributedSql`. */
+export const attributedParameters = (
+  accountId: string,
+  rules: ConversationRules,
+  stretches: readonly Stretch[],
+): unknown[] => [
+  accountId,
+  stretches.map((one) => one.from_at),
+  stretches.map((one) => one.to_at),
+  stretches.map((one) => one.chat_id),
+  stretches.map((one) => one.channel_id),
+  rules.replyWindowMs,
+];
 
 /**
  * Removes the oldest marks and widens them to the conversations that they touch: those are read whole. A conversation that

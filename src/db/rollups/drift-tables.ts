@@ -13,6 +13,8 @@ export const driftGrains: readonly { family: RollupFamily; grain: Grain }[] = ro
 export const sumTable = ({ table }: Grain) => `pg_temp.${table}_sum`;
 export const driftTable = ({ table }: Grain) => `pg_temp.${table}_drift`;
 export const metTable = ({ sets }: RollupFamily) => `pg_temp.${sets}_met`;
+export const flowSumTable = "pg_temp.flow_edges_sum";
+export const flowDriftTable = "pg_temp.flow_edges_drift";
 
 const tables = [
   ...driftGrains.flatMap(({ family, grain }) =>
@@ -21,6 +23,10 @@ const tables = [
       rows: `select ${grainColumns(family, grain).join(", ")} from ${grain.table}`,
     })),
   ),
+  ...[flowSumTable, flowDriftTable].map((name) => ({
+    name,
+    rows: "select zone_id, day, edge_id, position, from_step, to_step, conversations as n from flow_edges",
+  })),
   ...rolledUp.map(({ family }) => ({
     name: metTable(family),
     rows: `select grouping, dimensions_id, ${family.dimensions.join(", ")} from ${family.sets}`,

@@ -1,9 +1,10 @@
-import { sql, type Transaction } from "kysely";
+import { type Kysely, sql, type Transaction } from "kysely";
 import type { Db } from "../client.js";
+import { addFlows, addHeldFlows, keepFlowDifferences } from "../conversations/flow-drift.js";
 import { longSession } from "../long-session.js";
 import type { Database } from "../schema.js";
 import { dropDrift, openDrift } from "./drift-tables.js";
-import { addHeldRows, addSource, countSource, keepDifferences } from "./measure.js";
+import { addHeldRows, addSource, countRows, keepDifferences } from "./measure.js";
 import { repairInPieces } from "./repair.js";
 import { rolledUp } from "./rolled-up.js";
 
@@ -19,7 +20,7 @@ export interface DriftScope {
 export interface Drift {
   /** Messages whose contributions were added up. */
   messages: number;
-  /** Rollup rows of every grain that differ from that sum, or that it lacks, or that are missing. */
+  /** Rollup rows of every grain, and edges of flows, that differ from that sum, or that it lacks, or that are missing. */
   rows: number;
 }
 
@@ -110,10 +111,28 @@ async function measure(
       };
       return addEverything(inSnapshot, accountId, scope, onProgress);
     });
-  return { messages, rows: await keepDifferences(session) };
+  return { messages, rows: (await keepDifferences(session)) + (await keepFlowDifferences(session)) };
 }
 
 type InSnapshot = <T>(work: (trx: Transaction<Database>) => Promise<T>) => Promise<T>;
+
+/** One after the other, by their keys in ranges. */
+interface Reading {
+  table: string;
+  addNext(trx: Transaction<Database>, after: string | undefined): Promise<{ rows: number; last: string }>;
+}
+
+const readings = (accountId: string, scope: DriftScope): Reading[] => [
+  ...rolledUp.flatMap(({ family, sources }) =>
+    sources.map(
+      (source): Reading => ({
+        table: source.table,
+        addNext: (trx, after) => addSource(trx, accountId, family, source, scope, after),
+      }),
+    ),
+  ),
+  { table: "conversations", addNext: (trx, after) => addFlows(trx, accountId, scope, after) },
+];
 
 /** Contributions with a plus, rollups with a minus. Returns the number of messages. */
 async function addEverything(
@@ -122,17 +141,15 @@ async function addEverything(
   scope: DriftScope,
   onProgress: OnProgress,
 ): Promise<number> {
-  const sources = rolledUp.flatMap(({ family, sources }) => sources.map((source) => ({ family, source })));
-  const counts = new Map<string, number>();
-  for (const { source } of sources)
-    counts.set(source.table, await inSnapshot((trx) => countSource(trx, accountId, source)));
-  const total = [...counts.values()].reduce((sum, rows) => sum + rows, 0);
+  const all = readings(accountId, scope);
+  const counts = await inSnapshot((trx) => countTables(trx, accountId, all));
+  const total = all.reduce((sum, { table }) => sum + counts.get(table)!, 0);
   let done = 0;
   onProgress(done, total);
-  for (const { family, source } of sources) {
+  for (const { table, addNext } of all) {
     let after: string | undefined;
-    for (let left = counts.get(source.table)!; left > 0; ) {
-      const chunk = await inSnapshot((trx) => addSource(trx, accountId, family, source, scope, after));
+    for (let left = counts.get(table)!; left > 0; ) {
+      const chunk = await inSnapshot((trx) => addNext(trx, after));
       left -= chunk.rows;
       done += chunk.rows;
       after = chunk.last;
@@ -140,5 +157,24 @@ async function addEverything(
     }
   }
   for (const rolled of rolledUp) await inSnapshot((trx) => addHeldRows(trx, accountId, rolled, scope));
-  return counts.get("messages") ?? 0;
+  await inSnapshot((trx) => addHeldFlows(trx, accountId, scope));
+  return counts.get("messages")!;
+}
+
+async function countTables(
+  trx: Kysely<Database>,
+  accountId: string,
+  tables: readonly { table: string }[],
+): Promise<Map<string, number>> {
+  const counts = new Map<string, number>();
+  for (const { table } of tables)
+    if (!counts.has(table)) counts.set(table, await countRows(trx, accountId, table));
+  return counts;
+}
+
+/** How many rows are read to measure a drift. */
+export async function countReadings(db: Db, accountId: string): Promise<number> {
+  const all = readings(accountId, {});
+  const counts = await countTables(db, accountId, all);
+  return all.reduce((sum, { table }) => sum + counts.get(table)!, 0);
 }

@@ -1,4 +1,4 @@
-import { CompiledQuery, type Transaction } from "kysely";
+import { CompiledQuery, type Kysely, type Transaction } from "kysely";
 import type { Db } from "../client.js";
 import type { Database } from "../schema.js";
 import { keptSetsSql } from "./apply.js";
@@ -25,7 +25,7 @@ type Trx = Transaction<Database>;
  * Conditions on the rows of each grain. Parameters: `$1` account, `$2` and `$3` the range of buckets. Whole days are
  * compared, those at its edges too.
  */
-function within({ zoneId }: DriftScope): { quarters: string; days: string } {
+export function within({ zoneId }: DriftScope): { quarters: string; days: string } {
   const zones = `from account_zones where account_id = $1 and retired_at is null
         and ${zoneId === undefined ? "built_at is not null" : `zone_id = ${Number(zoneId)}`}`;
   return {
@@ -40,15 +40,11 @@ function within({ zoneId }: DriftScope): { quarters: string; days: string } {
   };
 }
 
-const bounds = ({ from, to }: DriftScope) => [from ?? "-infinity", to ?? "infinity"];
+export const bounds = ({ from, to }: DriftScope) => [from ?? "-infinity", to ?? "infinity"];
 
-export async function countSource(
-  trx: Trx,
-  accountId: string,
-  { table }: Pick<RollupSource, "table">,
-): Promise<number> {
+export async function countRows(db: Kysely<Database>, accountId: string, table: string): Promise<number> {
   const text = `select count(*) as rows from ${table} where account_id = $1`;
-  const { rows } = await trx.executeQuery<{ rows: number }>(CompiledQuery.raw(text, [accountId]));
+  const { rows } = await db.executeQuery<{ rows: number }>(CompiledQuery.raw(text, [accountId]));
   return rows[0]!.rows;
 }
 

@@ -1,5 +1,6 @@
 import { CompiledQuery } from "kysely";
 import type { Db } from "../client.js";
+import { flowPieceSql } from "../conversations/flow-drift.js";
 import { lockWatermark, preferIndexes, raiseVersion } from "../fold/fold-account.js";
 import { applyGrainSql } from "./apply.js";
 import { driftGrains, driftTable, metTable } from "./drift-tables.js";
@@ -17,16 +18,18 @@ const PIECE_ROWS = 1_000;
  */
 export async function repairInPieces(session: Db, accountId: string, signal: AbortSignal): Promise<void> {
   for (const { family } of rolledUp) await rememberMet(session, accountId, family);
-  for (const { family, grain } of driftGrains)
+  const statements = [
+    ...driftGrains.map(({ family, grain }) => pieceSql(family, grain)),
+    flowPieceSql(PIECE_ROWS),
+  ];
+  for (const statement of statements)
     for (;;) {
       signal.throwIfAborted();
       const taken = await session.transaction().execute(async (trx) => {
         await lockRollups(trx, accountId);
         await lockWatermark(trx, accountId);
         await preferIndexes(trx);
-        const { rows } = await trx.executeQuery<{ taken: number }>(
-          CompiledQuery.raw(pieceSql(family, grain), [accountId]),
-        );
+        const { rows } = await trx.executeQuery<{ taken: number }>(CompiledQuery.raw(statement, [accountId]));
         if (rows[0]!.taken > 0) await raiseVersion(trx, accountId);
         return rows[0]!.taken;
       });

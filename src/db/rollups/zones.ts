@@ -1,13 +1,13 @@
 import { CompiledQuery, sql } from "kysely";
 import type { Db } from "../client.js";
 import { repairContactDrift } from "../contacts/contact-drift.js";
-import { buildFlowEdges } from "../conversations/flow-edges.js";
 import { lockWatermark, raiseVersion } from "../fold/fold-account.js";
 import { longSession } from "../long-session.js";
 import { zoneToBuild } from "../queries/account-zones.js";
 import { settingsChange } from "../queries/accounts.js";
 import { type OnProgress, repairDrift } from "./drift.js";
 import { dayGrain } from "./family.js";
+import { copyFrozenCounts } from "./frozen-counts.js";
 import { rolledUp, zoneTables } from "./rolled-up.js";
 import { lockRollups } from "./settle.js";
 import { grainColumns } from "./summed.js";
@@ -30,12 +30,9 @@ export async function buildWantedZone(
   if (!wanted) return "nothing";
   await waitForWriters(db, accountId);
   await copyFrozenDays(db, accountId, wanted.zoneId, signal);
+  await copyFrozenCounts(db, accountId, wanted.zoneId, signal);
   await repairDrift(db, accountId, { zoneId: wanted.zoneId }, signal, onProgress);
   await repairContactDrift(db, accountId, { zoneId: wanted.zoneId }, signal);
-  await db.transaction().execute(async (trx) => {
-    await lockWatermark(trx, accountId);
-    await buildFlowEdges(trx, accountId, wanted.zoneId);
-  });
   signal.throwIfAborted();
   return (await switchZone(db, accountId, wanted.zoneId)) ? "built" : "replaced";
 }
