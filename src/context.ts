@@ -43,7 +43,7 @@ const databaseBounds: Record<ProcessName, Bounds> = {
 };
 
 /** Slots for the queues' LISTEN connections and their commands, when the queues live in Postgres. */
-const QUEUE_POOL_SIZE = 10;
+export const QUEUE_POOL_SIZE = 10;
 
 /**
  * Opens database and queues, in this order. Throws when the database cannot be reached or has no schema yet; what was

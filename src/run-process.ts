@@ -1,9 +1,7 @@
 import { type Config, ConfigError, loadConfig } from "./config.js";
 import { createLog, type Log } from "./log.js";
-import { announceReady, onParentGone } from "./supervised.js";
+import { announceReady, CLOSING_MS, onParentGone } from "./supervised.js";
 
-/** On top of the grace: closing connections must end too. */
-const FORCED_EXIT_MARGIN_MS = 10_000;
 const LAST_WORDS_MS = 1_000;
 
 export interface RunningProcess {
@@ -43,7 +41,7 @@ async function run(name: string, start: Start): Promise<void> {
     setTimeout(() => {
       log.error("forced exit: something did not close in time");
       process.exit(1);
-    }, config.shutdownGraceMs + FORCED_EXIT_MARGIN_MS).unref();
+    }, config.shutdownGraceMs + CLOSING_MS).unref();
     await running.stop();
     log.info("stopped", { reason });
     process.exit(0);

@@ -1,5 +1,11 @@
 import cluster from "node:cluster";
 
+/**
+ * What closing may take after the grace of a process: jobs are handed back, connections closed. Then it exits by force, and
+ * its supervisor does not kill it before that.
+ */
+export const CLOSING_MS = 10_000;
+
 /** What a supervised process tells its parent. */
 export type SupervisedMessage =
   | { type: "ready"; url?: string; apiKey?: string; pid?: number }

@@ -4,7 +4,11 @@ import { resolve } from "node:path";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { parse } from "yaml";
+import { MAX_STREAMS } from "../src/api/routes/stream-export.js";
 import { loadConfig } from "../src/config.js";
+import { QUEUE_POOL_SIZE } from "../src/context.js";
+import { SETTINGS } from "../src/embedded/server.js";
+import { copyPoolSize } from "../src/workers/start-workers.js";
 
 interface Service {
   command: string[];
@@ -113,6 +117,22 @@ it("Redis keeps its jobs: append-only file, and no eviction", () => {
   const command = services.redis!.command.join(" ");
   expect(command).toContain("--appendonly yes");
   expect(command).toContain("--maxmemory-policy noeviction");
+});
+
+it("the embedded PostgreSQL admits as many connections as `npm start` may open, which the docs say", () => {
+  const config = loadConfig({ NODE_ENV: "test" });
+  const { poolSize } = config.database;
+  const api = poolSize + MAX_STREAMS + 1 + QUEUE_POOL_SIZE;
+  const worker = poolSize + copyPoolSize(config) + 2 * QUEUE_POOL_SIZE;
+  const { http, workers } = config;
+  const most = http.processes * api + workers.processes * worker + poolSize + QUEUE_POOL_SIZE;
+  const docs = read("docs/operations.md");
+  expect(docs).toContain(`stays within ${most},`);
+  const { max_connections } = SETTINGS;
+  expect(docs).toContain(`the embedded one has ${max_connections})`);
+  const migrating = 3;
+  // An API process that retires is still there when its successor is.
+  expect(Number(max_connections)).toBeGreaterThan(most + api + migrating);
 });
 
 it("PostgreSQL is the oldest supported one and admits as many connections as the processes may open", () => {

@@ -20,11 +20,12 @@ const START_TRIES = 8;
 const HEIRS_MS = 250;
 
 /** For a small machine. Durability is not for sale: fsync and synchronous_commit stay on, as they are by default. */
-const SETTINGS: Record<string, string> = {
+export const SETTINGS = {
   listen_addresses: "127.0.0.1",
   unix_socket_directories: "",
   password_encryption: "scram-sha-256",
-  max_connections: "200",
+  // Those of `npm start` by default, with an API process that is being replaced: docs/operations.md.
+  max_connections: "250",
   shared_buffers: "256MB",
   maintenance_work_mem: "128MB",
   max_wal_size: "2GB",

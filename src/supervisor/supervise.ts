@@ -3,7 +3,7 @@ import { type Config, ConfigError, environmentWith, loadConfig } from "../config
 import { EmbeddedPostgresError } from "../embedded/postgres.js";
 import { createLog } from "../log.js";
 import { migrate } from "../migrate.js";
-import { announceReady, onParentGone } from "../supervised.js";
+import { announceReady, CLOSING_MS, onParentGone } from "../supervised.js";
 import { keepApiKey } from "./api-key.js";
 import { superviseChildren } from "./children.js";
 import type { ChildSpec } from "./kept-child.js";
@@ -19,8 +19,8 @@ import { welcomeText } from "./welcome.js";
  */
 export const apiNodeOptions: readonly string[] = ["--max-semi-space-size=32"];
 
-/** Children have `shutdownGraceMs` to drain; this is for what they do after it. */
-const GRACE_MARGIN_MS = 2_000;
+/** Children exit by themselves within `CLOSING_MS` after their grace; one that does not is killed. */
+const GRACE_MARGIN_MS = CLOSING_MS + 2_000;
 
 /** What is known once the database is there. */
 interface Setting {

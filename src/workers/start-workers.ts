@@ -20,7 +20,7 @@ import { type JobEnd, type JobServices, runJob } from "./run-job.js";
 export const MAX_STALLS = 4;
 /** A COPY that brings nothing for so long has lost its server: the first row of a rare filter may take its time. */
 const COPY_SILENCE_MS = 65 * 60_000;
-/** How long a drained job has to let go after it was told to. */
+/** How long a drained job has to let go after it was told to: well within `CLOSING_MS`. */
 const HAND_BACK_MS = 5_000;
 
 export interface Workers {
@@ -123,7 +123,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
 }
 
 /** Every queue may run COPYs at the same time as its other work. */
-const copyPoolSize = (config: Context["config"]) => config.workers.concurrency * 2 + 1;
+export const copyPoolSize = (config: Context["config"]) => config.workers.concurrency * 2 + 1;
 
 function indexByKind(definitions: readonly AnyJob[]): Map<string, AnyJob> {
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]));

@@ -1,10 +1,12 @@
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { defaultSettings } from "../../src/analytics/account-settings.js";
+import { defaultSettings, type SettingsChanges } from "../../src/analytics/account-settings.js";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
+import { changeRetention } from "../../src/db/queries/account-retention.js";
 import { findConfiguredAccount, updateAccount } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
+import { applyRetention } from "../../src/jobs/apply-retention.js";
 import { foldEvents } from "../../src/jobs/fold-events.js";
 import { rebuildConversationsJob } from "../../src/jobs/rebuild-conversations.js";
 import { query } from "../support/metrics-cells.js";
@@ -211,6 +213,107 @@ describe("a rebuild of conversations", () => {
     expect((await readMetrics(test.db, planMetrics(asked))).totals).toEqual([
       { agent_id: "ann", turns_answered: 1 },
     ]);
+  });
+
+  it("leaves a conversation that lies across the floor of messages as it is, and reads what comes after it", async () => {
+    const facts = { chatId: "chat", channelId: "c1", contentKind: "text" };
+    const say = (id: string, type: string, day: number, time: string) =>
+      newEvent("kept", id, type, `2025-03-${String(day).padStart(2, "0")}T${time}:00Z`, facts);
+    await storeEvents(test, [
+      ...[
+        say("q", "received", 9, "23:00"),
+        say("a", "sent", 10, "01:00"),
+        say("a", "delivered", 10, "01:00"),
+      ],
+      ...[
+        say("m", "sent", 10, "02:00"),
+        say("m", "delivered", 10, "02:00"),
+        say("r", "received", 10, "02:30"),
+      ],
+      ...[say("q2", "received", 15, "09:00"), say("a2", "sent", 15, "11:00")],
+    ]);
+    await test.work(foldEvents, { accountId: "kept" });
+    await rebuild("kept");
+    await changeRetention(test.db, "kept", { events_days: 1, messages_days: 31 }, () => {});
+    await test.work(applyRetention, { accountId: "kept" }, { now: () => new Date("2025-04-10T12:00:00Z") });
+    expect(await count("messages", "kept")).toBe(5);
+
+    const rows = async (table: string, order: string) =>
+      (await test.pool.query(`select * from ${table} where account_id = 'kept' order by ${order}`)).rows;
+    const conversations = () => rows("conversations", "started_at");
+    const turns = () => rows("conversation_turns", "started_at, lens");
+    const answers = async () =>
+      Object.fromEntries(
+        (await rows("messages", "message_id")).map((row) => [row.message_id, row.answered_at]),
+      );
+    const totals = async () => {
+      const asked = query("kept", {
+        from: new Date("2025-03-01T00:00:00Z"),
+        to: new Date("2025-04-01T00:00:00Z"),
+        metrics: [
+          "conversations_answered",
+          "conversations_abandoned",
+          "turns",
+          "turns_answered",
+          "messages_replied",
+        ],
+      });
+      return (await readMetrics(test.db, planMetrics(asked))).totals;
+    };
+    const before = {
+      ...{ conversations: await conversations(), turns: await turns() },
+      ...{
+        answers: await answers(),
+        totals: await totals(),
+        steps: await rows("flow_edges", "day, edge_id"),
+      },
+    };
+    expect(before.conversations).toHaveLength(2);
+    expect(before.totals).toEqual([
+      {
+        ...{ conversations_answered: 1, conversations_abandoned: 1, turns: 3, turns_answered: 2 },
+        messages_replied: 1,
+      },
+    ]);
+    const settled = (settings: SettingsChanges) =>
+      updateAccount(test.db, "kept", { settings }, defaultSettings).then(() => rebuild("kept"));
+    await settled({ session_gap_hours: 1, reply_window_hours: 2 });
+    expect(await totals()).toEqual([
+      // The second conversation is two by now.
+      {
+        ...{ conversations_answered: 0, conversations_abandoned: 1, turns: 3, turns_answered: 1 },
+        messages_replied: 1,
+      },
+    ]);
+    await settled({ session_gap_hours: null, reply_window_hours: null });
+    expect({
+      ...{ conversations: await conversations(), turns: await turns() },
+      ...{
+        answers: await answers(),
+        totals: await totals(),
+        steps: await rows("flow_edges", "day, edge_id"),
+      },
+    }).toEqual(before);
+    await expectSound("kept");
+
+    // One that would have lengthened it, and one that would have been in it; what that answers is answered.
+    await storeEvents(test, [say("late", "received", 10, "03:00"), say("later", "received", 10, "01:30")]);
+    await test.work(foldEvents, { accountId: "kept" });
+    await rebuild("kept");
+    expect(
+      (await conversations()).map((row) => [row.started_at.toISOString().slice(8, 16), row.inbound]),
+    ).toEqual([
+      ["09T23:00", 2],
+      ["10T03:00", 1],
+      ["15T09:00", 1],
+    ]);
+    expect((await conversations())[0]).toEqual(before.conversations[0]);
+    expect(await answers()).toMatchObject({
+      ...{ a: new Date("2025-03-10T01:30:00Z"), m: new Date("2025-03-10T02:30:00Z") },
+    });
+    await settled({ sla_seconds: 60 });
+    expect(await conversations()).toHaveLength(3);
+    await expectSound("kept");
   });
 
   it("of an account that is not there does nothing", async () => {

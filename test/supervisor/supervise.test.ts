@@ -172,6 +172,14 @@ test("a child that does not drain is killed after the grace period, and the data
   expect(await findEmbeddedPostgres(folder.dataDir)).toBeUndefined();
 });
 
+test("a child that hands its job back after the grace is left the time for it", async () => {
+  const service = start({ WORKER_MANNERS: "slow", SHUTDOWN_GRACE_MS: "0" });
+  await service.ready;
+  expect(await stop(service)).toBe(0);
+  expect(await service.events()).toContain("worker lets go");
+  expect(service.output()).not.toContain("did not drain");
+});
+
 test("a second signal ends the wait at once, but not the care for the database", async () => {
   const service = start({ WORKER_MANNERS: "stubborn", SHUTDOWN_GRACE_MS: "600000" });
   await service.ready;

@@ -24,7 +24,7 @@ import { type Route, route } from "../route.js";
 import { accountIdText } from "./accounts.js";
 
 /** Streams of one process at a time; each holds a database connection for as long as its reader takes. */
-const MAX_STREAMS = 8;
+export const MAX_STREAMS = 8;
 /** A stream that stands still for so long, because of its reader or of the database, gives its connection back. */
 const SILENCE_TIMEOUT_MS = 15 * 60_000;
 

@@ -30,6 +30,8 @@ export interface Stretch {
   channel_id: string | null;
   from_at: Date;
   to_at: Date;
+  /** Where conversations are read from: after those that began before the account's floor. May lie behind the end. */
+  read_from: Date;
 }
 
 /**
@@ -50,7 +52,10 @@ export async function rebuildConversations(
   });
 }
 
-/** Reads these stretches anew, whatever is marked: each lies in a month, and no conversation lies across its ends. */
+/**
+ * Reads these stretches anew, whatever is marked: each lies in a month, and no conversation lies across its ends. Of what is
+ * kept as it is nothing is read, but its live messages may have been answered since.
+ */
 export async function rebuildStretches(
   trx: Transaction<Database>,
   accountId: string,
@@ -61,7 +66,7 @@ export async function rebuildStretches(
   // Nothing is known of the size of what is joined: to hash it is right for any. Single rows are probed all the same.
   await sql`set local enable_nestloop = off`.execute(trx);
   const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
-    CompiledQuery.raw(rebuildSql, freshParameters(accountId, rules, stretches)),
+    CompiledQuery.raw(rebuildSql, freshParameters(accountId, rules, stretches.filter(isRead))),
   );
   await sql`set local enable_nestloop = on`.execute(trx);
   const attributed = await trx.executeQuery<{ deltas: number }>(
@@ -73,17 +78,23 @@ export async function rebuildStretches(
   return { stretches: stretches.length, messages, conversations };
 }
 
+/** Whether anything of a stretch may be read anew. */
+export const isRead = (stretch: Stretch): boolean => stretch.read_from <= stretch.to_at;
+
 /** Of `freshSql`. */
 export function freshParameters(
   accountId: string,
   rules: ConversationRules,
   stretches: readonly Stretch[],
 ): unknown[] {
-  const [from, to] = [stretches.map((one) => one.from_at), stretches.map((one) => one.to_at)];
-  const hours = rules.openHours?.(
-    Math.min(...from.map((one) => one.getTime())),
-    Math.max(...to.map((one) => one.getTime())) + 1,
-  );
+  const [from, to] = [stretches.map((one) => one.read_from), stretches.map((one) => one.to_at)];
+  const hours =
+    stretches.length > 0
+      ? rules.openHours?.(
+          Math.min(...from.map((one) => one.getTime())),
+          Math.max(...to.map((one) => one.getTime())) + 1,
+        )
+      : undefined;
   return [
     accountId,
     stretches.map((one) => one.chat_key),
@@ -117,6 +128,8 @@ export const attributedParameters = (
 /**
  * Removes the oldest marks and widens them to the conversations that they touch: those are read whole. Marks that somebody
  * is just writing are left for the next time: whoever marks all chats takes them in another order, and folds would wait too.
+ * A conversation that began before the account's floor cannot be read whole, since retention has taken its beginning; it
+ * stays as it is, and what is read begins after it.
  */
 async function takeMarks(
   trx: Kysely<Database>,
@@ -125,7 +138,10 @@ async function takeMarks(
   limit: number,
 ): Promise<Stretch[]> {
   const { rows } = await sql<Stretch>`
-    with taken as (
+    with floor as (
+      select coalesce(messages_from, '-infinity') as floor from accounts where account_id = ${accountId}
+    ),
+    taken as (
       delete from conversation_marks m
       using (
         select chat_key, month from conversation_marks
@@ -138,14 +154,20 @@ async function takeMarks(
                 (m.month + interval '1 month') at time zone 'UTC' as month_to
     )
     select t.chat_key, t.chat_id, t.channel_id,
-           least(t.from_at, touched.started_at) as from_at, greatest(t.to_at, touched.ended_at) as to_at
-    from taken t cross join lateral (
+           least(t.from_at, touched.started_at) as from_at, greatest(t.to_at, touched.ended_at) as to_at,
+           greatest(least(t.from_at, touched.started_at), kept.ended_at + interval '1 millisecond') as read_from
+    from floor cross join taken t cross join lateral (
       select min(c.started_at) as started_at, max(c.ended_at) as ended_at
       from conversations c
       where c.account_id = ${accountId} and c.chat_key = t.chat_key
-        and c.started_at >= t.month_from and c.started_at < t.month_to
+        and c.started_at >= greatest(t.month_from, floor) and c.started_at < t.month_to
         and c.started_at <= t.to_at + ${gapMs}::float8 * interval '1 millisecond'
         and c.ended_at >= t.from_at - ${gapMs}::float8 * interval '1 millisecond'
-    ) touched`.execute(trx);
+    ) touched
+    left join lateral (
+      select c.ended_at from conversations c
+      where c.account_id = ${accountId} and c.chat_key = t.chat_key and c.started_at < floor
+      order by c.started_at desc limit 1
+    ) kept on true`.execute(trx);
   return rows;
 }
