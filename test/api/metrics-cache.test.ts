@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { defaultRetention } from "../../src/analytics/retention.js";
 import { metricsCacheOf } from "../../src/api/metrics-cache/metrics-cache.js";
+import { createRedisAnswers } from "../../src/api/metrics-cache/redis-answers.js";
 import { sendAnswer } from "../../src/api/metrics-cache/send-answer.js";
 import { type Route, route } from "../../src/api/route.js";
 import { apiRoutes } from "../../src/api/routes/index.js";
@@ -13,6 +14,7 @@ import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { retainAccount } from "../../src/db/retention/retain-account.js";
 import { buildWantedZone } from "../../src/db/rollups/zones.js";
 import { type CallOptions, call, startTestApp, type TestApp } from "../support/app.js";
+import { silentLog } from "../support/postgres.js";
 import { hasRedis, startRedis, type TestRedis } from "../support/redis.js";
 import { storeEvents } from "../support/stored-events.js";
 
@@ -445,6 +447,19 @@ describe.runIf(hasRedis)("with Redis", () => {
       await send(accountId, 1);
       for (const to of [other, one]) expect(sentOf(await ask(accountId, { to }))).toBe(sent);
     }
+  });
+
+  it("processes of another build do not share", async () => {
+    const answersOf = (build: string) => {
+      const answers = createRedisAnswers({ url: redis.url, installationId: "i", build, log: silentLog });
+      onTestFinished(() => answers.close());
+      return answers;
+    };
+    const [old, next] = [answersOf("1"), answersOf("2")];
+    old.set("question", Buffer.from("old"), 60_000);
+    await vi.waitFor(async () => expect((await old.get("question"))?.bytes.toString()).toBe("old"));
+    expect(await next.get("question")).toBeUndefined();
+    expect(next.failures()).toBe(0);
   });
 
   it("does not share when it is told not to", async () => {

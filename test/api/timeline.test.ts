@@ -87,7 +87,14 @@ describe("GET /analytics/timeline/{chat}", () => {
       edited_at: null,
       revoked_at: null,
     };
-    const shared = { ...stages, channel_id: "c1", chat_id: "49/1 ü", chat_kind: "direct", contact_id: "491" };
+    const shared = {
+      ...stages,
+      reactions: [],
+      channel_id: "c1",
+      chat_id: "49/1 ü",
+      chat_kind: "direct",
+      contact_id: "491",
+    };
     expect(reply.json).toEqual({
       data: [
         {
@@ -130,6 +137,35 @@ describe("GET /analytics/timeline/{chat}", () => {
       ],
       next_cursor: null,
     });
+  });
+
+  it("shows the reactions that stand on each message", async () => {
+    const react = (emoji: string | undefined, second: number, contact_id?: string) => ({
+      type: emoji === undefined ? ("reaction.removed" as const) : ("reaction.added" as const),
+      occurred_at: new Date(Date.parse(at(second)) + 123).toISOString(),
+      ...(contact_id === undefined ? {} : { contact_id }),
+      reaction: { target: "liked", ...(emoji === undefined ? {} : { emoji }) },
+    });
+    await store("shop", [
+      received("plain", 1, { chat_id: "reactions" }),
+      received("liked", 0, { type: "message.sent", chat_id: "reactions" }),
+      react("👍", 9, "bob"),
+      react("👍", 5, "ann"),
+      react("❤️", 7, "ann"),
+      react("😀", 3),
+      react("😀", 4, "gone"),
+      react(undefined, 6, "gone"),
+    ]);
+    const { json } = await get("reactions");
+    const time = (second: number) => at(second).replace(".000Z", ".123Z");
+    expect(json.data.map((message: { reactions: unknown }) => message.reactions)).toEqual([
+      [],
+      [
+        { author: null, emoji: "😀", at: time(3) },
+        { author: "ann", emoji: "❤️", at: time(7) },
+        { author: "bob", emoji: "👍", at: time(9) },
+      ],
+    ]);
   });
 
   it("puts a question before the answer of the same time, also from page to page", async () => {
@@ -247,7 +283,8 @@ describe("GET /analytics/timeline/{chat}", () => {
     };
     const after = ["2026-01-08T00:00:00.000001Z", false, "m5"] as const;
     for (const more of [{}, { order: "asc" as const }, { after }, { after, from: new Date("2026-01-03") }]) {
-      const text = await plan({ ...more, limit: 11 });
+      // Behind that the reactions of each message are sorted.
+      const text = (await plan({ ...more, limit: 11 })).split("SubPlan")[0]!;
       expect(text).toMatch(/Index Scan (Backward )?using messages_\d_/);
       expect(text).not.toMatch(/Seq Scan|Bitmap|(?<!Incremental )Sort {2}\(/);
       // The page, and the few rows more by which the sort knows that an instant is complete.

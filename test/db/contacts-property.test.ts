@@ -5,13 +5,12 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
 import { presentCohorts, toRetentionQuery } from "../../src/analytics/retention-query.js";
 import { measureContactDrift } from "../../src/db/contacts/contact-drift.js";
-import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { createAccount } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { readRetention } from "../../src/db/queries/read-retention.js";
-import type { EventJson } from "../../src/sources/canonical-event.js";
 import { contactHistories } from "../support/contact-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
+import { foldPieces, joinedBatches } from "../support/folded.js";
 import { keptDays, query } from "../support/metrics-cells.js";
 import {
   type OracleContacts,
@@ -38,7 +37,7 @@ const zones = ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/Santiago"
 const cases = contactHistories("a").chain((history) =>
   fc.record({
     history: fc.constant(history),
-    batches: shuffleSplitDuplicate(history).map((batches) => joined(batches, 10)),
+    batches: shuffleSplitDuplicate(history).map((batches) => joinedBatches(10, batches)),
     folds: fc.uniqueArray(fc.nat(9), { maxLength: 4 }),
     limit: fc.constantFrom(3, 20, 1_000),
     timeZone: fc.constantFrom(...zones),
@@ -47,21 +46,6 @@ const cases = contactHistories("a").chain((history) =>
     periods: fc.integer({ min: 1, max: 30 }),
   }),
 );
-
-const joined = (batches: EventJson[][], count: number): EventJson[][] => {
-  const fewer: EventJson[][] = Array.from({ length: Math.min(count, batches.length) }, () => []);
-  for (const [index, batch] of batches.entries()) fewer[index % fewer.length]!.push(...batch);
-  return fewer;
-};
-
-async function foldAll(accountId: string, limit: number): Promise<void> {
-  let after: Awaited<ReturnType<typeof foldBatch>>["position"];
-  for (;;) {
-    const batch = await foldBatch(test.db, accountId, { after, limit });
-    if (batch.caughtUp) return;
-    after = batch.position;
-  }
-}
 
 const tablesOf = async (accountId: string) =>
   (
@@ -152,9 +136,9 @@ it("any order, split, repetition, lateness and re-fold of a history gives the or
       await createAccount(test.db, { accountId, name: null, timeZone });
       for (const [index, batch] of batches.entries()) {
         await storeEvents(test.db, accountId, batch);
-        if (folds.includes(index)) await foldAll(accountId, limit);
+        if (folds.includes(index)) await foldPieces(test.db, accountId, limit);
       }
-      await foldAll(accountId, 1_000);
+      await foldPieces(test.db, accountId, 1_000);
 
       const oracle = oracleContacts(history, timeZone);
       const begin = DateTime.fromISO("2025-03-25", { zone: "utc" }).plus({ days: from });
@@ -169,7 +153,7 @@ it("any order, split, repetition, lateness and re-fold of a history gives the or
         .set({ xid: "0", seq: 0 })
         .where("account_id", "=", accountId)
         .execute();
-      await foldAll(accountId, limit);
+      await foldPieces(test.db, accountId, limit);
       expect(await tablesOf(accountId)).toEqual(once);
       expect(await measureContactDrift(test.db, accountId)).toMatchObject({ rows: 0 });
     }),

@@ -6,21 +6,12 @@ import { defaultSettings } from "../../src/analytics/account-settings.js";
 import { findMetric, metrics } from "../../src/analytics/catalog.js";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
 import { markAllConversations } from "../../src/db/conversations/marks.js";
-import { rebuildConversations } from "../../src/db/conversations/rebuild.js";
-import { foldBatch } from "../../src/db/fold/fold-account.js";
-import {
-  createAccount,
-  findAccount,
-  findConfiguredAccount,
-  queriedAccount,
-  updateAccount,
-} from "../../src/db/queries/accounts.js";
+import { createAccount, findAccount, queriedAccount, updateAccount } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
-import { rulesOf } from "../../src/jobs/rebuild-conversations.js";
-import type { EventJson } from "../../src/sources/canonical-event.js";
 import { conversationDays, conversationHistories } from "../support/conversation-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
+import { foldPieces, joinedBatches, rebuildPieces } from "../support/folded.js";
 import { expectRows, oracleQuery, query } from "../support/metrics-cells.js";
 import { oracleMetrics } from "../support/oracle.js";
 import {
@@ -79,7 +70,7 @@ const rules = (chosen: Settings): OracleRules => ({
 const cases = conversationHistories("a").chain((history) =>
   fc.record({
     history: fc.constant(history),
-    batches: shuffleSplitDuplicate(history).map((batches) => joined(6, batches)),
+    batches: shuffleSplitDuplicate(history).map((batches) => joinedBatches(6, batches)),
     // What follows each batch: nothing, a fold, a fold of a few events, a fold and some rebuilding.
     next: fc.array(fc.constantFrom("wait", "fold", "some", "rebuild", "rebuild"), {
       minLength: 6,
@@ -103,32 +94,6 @@ const cases = conversationHistories("a").chain((history) =>
     ),
   }),
 );
-
-/** Neighbours joined until there are few enough. */
-function joined(count: number, batches: EventJson[][]): EventJson[][] {
-  const made: EventJson[][] = Array.from({ length: Math.min(count, batches.length) }, () => []);
-  for (const [index, batch] of batches.entries()) made[index % made.length]!.push(...batch);
-  return made;
-}
-
-async function fold(accountId: string, limit: number, rounds = Number.POSITIVE_INFINITY): Promise<void> {
-  let after: Awaited<ReturnType<typeof foldBatch>>["position"];
-  for (let round = 0; round < rounds; round++) {
-    const batch = await foldBatch(test.db, accountId, { after, limit });
-    if (batch.caughtUp) return;
-    after = batch.position;
-  }
-}
-
-async function rebuild(accountId: string, limit: number, rounds = Number.POSITIVE_INFINITY): Promise<void> {
-  for (let round = 0; round < rounds; round++) {
-    const account = (await findConfiguredAccount(test.db, accountId))!;
-    if (account.conversations_version !== account.settings_version)
-      await markAllConversations(test.db, accountId, account.settings_version, NEVER);
-    const { stretches } = await rebuildConversations(test.db, accountId, rulesOf(account), { limit });
-    if (stretches < limit) return;
-  }
-}
 
 const tables = [
   "conversations",
@@ -299,7 +264,12 @@ it("any order, lateness, rebuild and settings in between give the oracle's conve
       for (const [index, batch] of batches.entries()) {
         await storeEvents(test.db, accountId, batch);
         if (next[index] !== "wait")
-          await fold(accountId, next[index] === "some" ? 3 : 1_000, next[index] === "some" ? 1 : 10);
+          await foldPieces(
+            test.db,
+            accountId,
+            next[index] === "some" ? 3 : 1_000,
+            next[index] === "some" ? 1 : 10,
+          );
         if (after && changeAfter === index)
           await updateAccount(
             test.db,
@@ -307,10 +277,10 @@ it("any order, lateness, rebuild and settings in between give the oracle's conve
             { settings: { calendar: null, ...stored(after) } },
             defaultSettings,
           );
-        if (next[index] === "rebuild") await rebuild(accountId, limit, 2);
+        if (next[index] === "rebuild") await rebuildPieces(test.db, accountId, limit, 2);
       }
-      await fold(accountId, 1_000);
-      await rebuild(accountId, limit);
+      await foldPieces(test.db, accountId, 1_000);
+      await rebuildPieces(test.db, accountId, limit);
       const chosen = after && changeAfter < batches.length ? after : before;
 
       const expected = oracleConversations(history, rules(chosen));
@@ -345,10 +315,10 @@ it("any order, lateness, rebuild and settings in between give the oracle's conve
         .set({ xid: "0", seq: 0 })
         .where("account_id", "=", accountId)
         .execute();
-      await fold(accountId, 7);
-      await rebuild(accountId, limit);
+      await foldPieces(test.db, accountId, 7);
+      await rebuildPieces(test.db, accountId, limit);
       await markAllConversations(test.db, accountId, 1, NEVER);
-      await rebuild(accountId, limit);
+      await rebuildPieces(test.db, accountId, limit);
       expect(await digest(accountId)).toBe(once);
     }),
     { numRuns: CASES, endOnFailure: false },

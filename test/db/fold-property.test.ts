@@ -2,13 +2,12 @@ import fc from "fast-check";
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
-import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { createAccount } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
-import type { EventJson } from "../../src/sources/canonical-event.js";
 import { eventHistories, shuffleSplitDuplicate } from "../support/event-histories.js";
+import { foldPieces, joinedBatches } from "../support/folded.js";
 import { expectRows, keptDays, oracleQuery, queries, query } from "../support/metrics-cells.js";
 import { oracleMetrics } from "../support/oracle.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
@@ -23,17 +22,10 @@ beforeAll(async () => {
 });
 afterAll(() => test.close());
 
-/** Neighbours joined until there are few enough: each is a statement, and a thousand cases have to fit a test run. */
-const atMost = (count: number, batches: EventJson[][]): EventJson[][] => {
-  const joined: EventJson[][] = Array.from({ length: Math.min(count, batches.length) }, () => []);
-  for (const [index, batch] of batches.entries()) joined[index % joined.length]!.push(...batch);
-  return joined;
-};
-
 const histories = eventHistories("a").chain((history) =>
   fc.record({
     history: fc.constant(history),
-    batches: shuffleSplitDuplicate(history).map((batches) => atMost(8, batches)),
+    batches: shuffleSplitDuplicate(history).map((batches) => joinedBatches(8, batches)),
     // After which batches a fold comes, and how many events it takes at a time.
     folds: fc.uniqueArray(fc.nat(7), { maxLength: 3 }),
     limit: fc.constantFrom(5, 20, 1_000),
@@ -45,16 +37,6 @@ const histories = eventHistories("a").chain((history) =>
     inOwnZone: fc.boolean(),
   }),
 );
-
-/** Folds until nothing is left, in pieces. */
-async function foldAll(accountId: string, limit: number): Promise<void> {
-  let after: Awaited<ReturnType<typeof foldBatch>>["position"];
-  for (;;) {
-    const batch = await foldBatch(test.db, accountId, { after, limit });
-    if (batch.caughtUp) return;
-    after = batch.position;
-  }
-}
 
 const rollupsOf = async (accountId: string) =>
   (
@@ -81,10 +63,10 @@ it("any order, split, repetition, lateness and re-fold of a history gives the or
       await createAccount(test.db, { accountId, name: null, timeZone });
       for (const [index, batch] of batches.entries()) {
         await storeEvents(test.db, accountId, batch);
-        if (folds.includes(index)) await foldAll(accountId, limit);
+        if (folds.includes(index)) await foldPieces(test.db, accountId, limit);
         if (settles.includes(index)) await settleRollups(test.db, accountId);
       }
-      await foldAll(accountId, 1_000);
+      await foldPieces(test.db, accountId, 1_000);
 
       const wanted = query(accountId, { ...asked, kept: keptDays(timeZone) });
       const found = await readMetrics(test.db, planMetrics(wanted));
@@ -103,7 +85,7 @@ it("any order, split, repetition, lateness and re-fold of a history gives the or
         .set({ xid: "0", seq: 0 })
         .where("account_id", "=", accountId)
         .execute();
-      await foldAll(accountId, limit);
+      await foldPieces(test.db, accountId, limit);
       expect(await rollupsOf(accountId)).toBe(once);
       expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 });
     }),

@@ -74,7 +74,7 @@ export const queuedMessages = fc
     ),
     quality: oneOf<TimeQuality>("provider", "gateway", "observed"),
     left: fc.option(oneOf<EventType>("message.accepted", "message.sent", "message.failed", "message.read")),
-    wait: fc.oneof(fc.nat(7_200_000), fc.integer({ min: -9_000, max: 0 })),
+    wait: fc.oneof(fc.nat(7_200_000), fc.integer({ min: -9_000, max: 0 }), fc.constant(-93_600_000)),
     facts: fc.record(
       { channel_id: oneOf("c1", "c2"), campaign_id: oneOf("spring", "autumn") },
       { requiredKeys: [] },

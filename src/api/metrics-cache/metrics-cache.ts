@@ -1,6 +1,9 @@
+import { hash } from "node:crypto";
+import { metrics } from "../../analytics/catalog.js";
 import type { Context } from "../../context.js";
 import { type FoldVersion, findFoldVersions } from "../../db/queries/fold-versions.js";
 import { accountNotFound } from "../identity.js";
+import { serviceVersion } from "../service-version.js";
 import { type Answer, createMemoryAnswers, toAnswer } from "./memory-answers.js";
 import { createRedisAnswers } from "./redis-answers.js";
 import { createTurns } from "./turns.js";
@@ -54,7 +57,7 @@ function createMetricsCache(context: Context): MetricsCache {
   const { url } = config.redis;
   const shared =
     url && config.metricsCache.shared && ttlMs > 0
-      ? createRedisAnswers({ url, installationId: installation.installationId, log })
+      ? createRedisAnswers({ url, installationId: installation.installationId, build: buildDigest(), log })
       : undefined;
   context.beforeClose.push(async () => shared?.close());
   const readVersion = createVersionReader((accountIds) => findFoldVersions(db, accountIds));
@@ -114,6 +117,10 @@ function createMetricsCache(context: Context): MetricsCache {
     }),
   };
 }
+
+/** After an upgrade, answers of another shape or meaning must not be found, though no number has changed. */
+const buildDigest = (): string =>
+  hash("sha256", JSON.stringify([serviceVersion(), metrics]), "base64url").slice(0, 10);
 
 function nowOf({ dependsOnNow }: Question, now: Date): Date {
   return dependsOnNow ? new Date(minuteOf(now) * MINUTE_MS) : now;

@@ -27,6 +27,8 @@ export interface SharedAnswers {
 export function createRedisAnswers(options: {
   url: string;
   installationId: string;
+  /** What of this build the shape of answers depends on. */
+  build: string;
   log: Log;
 }): SharedAnswers {
   const redis = new Redis(options.url, {
@@ -49,7 +51,7 @@ export function createRedisAnswers(options: {
   };
   const isPaused = () => performance.now() < pausedUntilMs;
   const nameOf = (key: string) =>
-    `mc:{${options.installationId}}:${createHash("sha256").update(key).digest("base64url")}`;
+    `mc:{${options.installationId}}:${options.build}:${createHash("sha256").update(key).digest("base64url")}`;
   return {
     async get(key) {
       if (isPaused()) return undefined;

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import type { Context } from "../../context.js";
 import { schemaDifference } from "../../db/migrate.js";
 import { measureClockSkew, skewSeconds } from "../../db/queries/clock.js";
@@ -9,6 +8,7 @@ import { requireAllAccounts } from "../identity.js";
 import { metricsCacheOf } from "../metrics-cache/metrics-cache.js";
 import { metricsStreamsOf } from "../metrics-stream/metrics-streams.js";
 import { type Route, route } from "../route.js";
+import { serviceVersion } from "../service-version.js";
 
 const PART_TIMEOUT_MS = 2_000;
 const CHECKS_SHOWN = 100;
@@ -67,10 +67,4 @@ export function diagnosticsRoutes(context: Context): Route[] {
       },
     }),
   ];
-}
-
-/** package.json lies two folders above the sources and above the build alike. */
-function serviceVersion(): string {
-  const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }

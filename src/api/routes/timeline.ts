@@ -91,6 +91,7 @@ const presentMessage = (row: TimelineRow) => ({
   campaign_id: row.campaign_id,
   template: row.template === null ? null : presentTemplate(row),
   error: row.error_code === null ? null : presentError(row),
+  reactions: row.reactions.map(({ at, ...reaction }) => ({ ...reaction, at: new Date(at).toISOString() })),
   ...Object.fromEntries(
     Object.entries(row.stages).map(([name, time]) => [name, time?.toISOString() ?? null]),
   ),

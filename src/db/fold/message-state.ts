@@ -157,6 +157,14 @@ export const standingReactions = [
   standing(`to_timestamp(min(left(entry, ${REACTION_TIME_DIGITS}))::bigint / 1000.0)`, "reacted_at"),
 ];
 
+/** The reactions that stand on a message as JSON, the first of them first: [{author, emoji, at}], `at` in ms. */
+export const shownReactions = (row: string): string => `(
+      select coalesce(jsonb_agg(jsonb_build_object(
+               'author', nullif(author, ''), 'emoji', nullif(substr(entry, ${REACTION_TIME_DIGITS + 2}), ''),
+               'at', left(entry, ${REACTION_TIME_DIGITS})::bigint) order by entry, author), '[]')
+      from jsonb_each_text(${row}.reactions) as r(author, entry)
+      where substr(entry, ${REACTION_TIME_DIGITS + 1}, 1) = '0')`;
+
 /** Stages that each recipient of a group message reaches alone. */
 export const recipientStages: readonly Stage[] = [
   { column: "sent_at", type: "message.sent" },

@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Db } from "../client.js";
-import { stages, statusOf } from "../fold/message-state.js";
+import { shownReactions, stages, statusOf } from "../fold/message-state.js";
 
 /** A place in a timeline: the anchor to the microsecond, as RFC 3339, whether it is ours, and the message. */
 export type TimelinePlace = readonly [at: string, isOutbound: boolean, messageId: string];
@@ -47,6 +47,7 @@ export type TimelineRow = Record<(typeof texts)[number], string | null> & {
   /** The microsecond digit of the anchor. */
   time_quality: number;
   status: string;
+  reactions: { author: string | null; emoji: string | null; at: number }[];
   /** Every stage by its column. */
   stages: Record<string, Date | null>;
 };
@@ -94,7 +95,7 @@ export function timelineStatement(page: TimelinePage): RawBuilder<FlatRow> {
     select ${sql.raw(plain.map((name) => `m.${name}`).join(", "))},
            to_char(m.anchor_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as place_at,
            (date_part('microseconds', m.anchor_at)::bigint % 1000)::integer as time_quality,
-           ${sql.raw(statusOf("m"))} as status
+           ${sql.raw(statusOf("m"))} as status, ${sql.raw(shownReactions("m"))} as reactions
     from messages m
     where ${sql.join(conditions, sql` and `)}
     order by m.anchor_at ${direction}, ${isOutbound} ${direction}, m.message_id ${direction}
