@@ -5,6 +5,7 @@ import { defaultSettings, type StoredSettings } from "../../src/analytics/accoun
 import { metrics } from "../../src/analytics/catalog.js";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
 import { defaultRetention } from "../../src/analytics/retention.js";
+import { markAllConversations } from "../../src/db/conversations/marks.js";
 import { rebuildConversations } from "../../src/db/conversations/rebuild.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
 import {
@@ -29,7 +30,7 @@ import { oracleFlow } from "../support/oracle-flows.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
-const CASES = Number(process.env.RETENTION_CASES ?? 40);
+const CASES = Number(process.env.RETENTION_CASES ?? 20);
 const DAY_MS = 24 * 3_600_000;
 const ZONE = "Europe/Berlin";
 const NEVER = new AbortController().signal;
@@ -202,6 +203,12 @@ it("numbers of conversations stay whatever is removed, and whenever it is killed
           expectRows(found.totals, numbers.totals);
           expect(await flow(accountId)).toEqual(sorted(oracleFlow(expected, ZONE)));
         } else expect({ answer: await answer(accountId), flow: await flow(accountId) }).toEqual(before);
+        await expectSound(accountId);
+        // Nor does it change them to read anew what is left of the chats.
+        const kept = { answer: await answer(accountId), flow: await flow(accountId) };
+        await markAllConversations(test.db, accountId, 1, NEVER);
+        await rebuild(accountId);
+        expect({ answer: await answer(accountId), flow: await flow(accountId) }).toEqual(kept);
         await expectSound(accountId);
         frozen += await expectNothingOld(accountId);
       }

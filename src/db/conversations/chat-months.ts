@@ -164,18 +164,21 @@ export const findByTurns = findOrphans(
   ),
 );
 
+export type Found = ChatMonth & Stretch;
+
 /**
- * The stretches of months. Conversations that began before the floor of messages stay as they are: what is compared begins
- * after they end.
+ * The stretches of months. Conversations that began before the floor of messages stay as they are: what is read begins after
+ * they end.
  */
 export async function stretchesOf(
   db: Kysely<Database>,
   accountId: string,
   months: readonly ChatMonth[],
-): Promise<(Stretch & { messages: number; month: Date })[]> {
+): Promise<Found[]> {
   const text = `
 select found.*, month_to - interval '1 millisecond' as to_at,
-       greatest(month, floor.at, lies_across.ended_at + interval '1 millisecond') as from_at
+       greatest(month, floor.at) as from_at,
+       greatest(month, floor.at, lies_across.ended_at + interval '1 millisecond') as read_from
 from unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::integer[])
   as found(chat_key, chat_id, channel_id, month, messages)
 cross join (select coalesce(messages_from, '-infinity') as at from accounts where account_id = $1) floor
@@ -185,7 +188,7 @@ left join lateral (
   where c.account_id = $1 and c.chat_key = found.chat_key and c.started_at >= ${monthOf("floor.at")}
     and c.started_at < floor.at and c.ended_at >= floor.at
 ) lies_across on month < floor.at
-where greatest(month, floor.at, lies_across.ended_at + interval '1 millisecond') < month_to`;
+where floor.at < month_to`;
   const parameters = [
     accountId,
     months.map((one) => one.chat_key),
@@ -194,7 +197,5 @@ where greatest(month, floor.at, lies_across.ended_at + interval '1 millisecond')
     months.map((one) => one.month),
     months.map((one) => one.messages),
   ];
-  return (
-    await db.executeQuery<Stretch & { messages: number; month: Date }>(CompiledQuery.raw(text, parameters))
-  ).rows;
+  return (await db.executeQuery<Found>(CompiledQuery.raw(text, parameters))).rows;
 }

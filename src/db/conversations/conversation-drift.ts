@@ -8,6 +8,7 @@ import {
   type ChatMonth,
   type ChatMonths,
   type Cursor,
+  type Found,
   findByConversations,
   findByMessages,
   findByTurns,
@@ -19,6 +20,7 @@ import {
   attributedParameters,
   type ConversationRules,
   freshParameters,
+  isRead,
   rebuildStretches,
   type Stretch,
 } from "./rebuild.js";
@@ -159,20 +161,20 @@ async function compare(
   const stretches = await stretchesOf(trx, accountId, months);
   if (stretches.length === 0) return [];
   const range = [from ?? "-infinity", to ?? "infinity"];
-  const counts = new Map<number, number>();
-  for (const [text, parameters] of [
-    [compareSql, freshParameters(accountId, rules, stretches)],
-    [
-      compareAnswersSql,
-      [...attributedParameters(accountId, rules, stretches), stretches.map((one) => one.chat_key)],
-    ],
-  ] as const) {
-    const { rows } = await trx.executeQuery<{ n: number; rows: number }>(
-      CompiledQuery.raw(text, [...parameters, ...range]),
-    );
-    for (const one of rows) counts.set(one.n, (counts.get(one.n) ?? 0) + one.rows);
-  }
-  return [...counts].map(([n, rows]) => ({ month: stretches[n - 1]!, rows }));
+  const counts = new Map<Found, number>();
+  const count = async (text: string, parameters: unknown[], of: readonly Found[]) => {
+    const query = CompiledQuery.raw(text, [...parameters, ...range]);
+    for (const { n, rows } of (await trx.executeQuery<{ n: number; rows: number }>(query)).rows)
+      counts.set(of[n - 1]!, (counts.get(of[n - 1]!) ?? 0) + rows);
+  };
+  const read = stretches.filter(isRead);
+  // As in a rebuild.
+  await sql`set local enable_nestloop = off`.execute(trx);
+  await count(compareSql, freshParameters(accountId, rules, read), read);
+  await sql`set local enable_nestloop = on`.execute(trx);
+  const keys = stretches.map((one) => one.chat_key);
+  await count(compareAnswersSql, [...attributedParameters(accountId, rules, stretches), keys], stretches);
+  return [...counts].map(([month, rows]) => ({ month, rows }));
 }
 
 function* inBatches(months: readonly ChatMonth[]): Generator<ChatMonth[]> {

@@ -30,12 +30,9 @@ export interface Stretch {
   channel_id: string | null;
   from_at: Date;
   to_at: Date;
-  /** Where conversations are read from, if not from there: after those that began before the account's floor. */
-  read_from?: Date;
+  /** Where conversations are read from: after those that began before the account's floor. May lie behind the end. */
+  read_from: Date;
 }
-
-/** May lie behind the end. */
-const readFrom = (stretch: Stretch): Date => stretch.read_from ?? stretch.from_at;
 
 /**
  * Takes at most `limit` marks of an account and reads their chats anew, in one transaction under the account's fold
@@ -55,7 +52,10 @@ export async function rebuildConversations(
   });
 }
 
-/** Reads these stretches anew, whatever is marked: each lies in a month, and no conversation lies across its ends. */
+/**
+ * Reads these stretches anew, whatever is marked: each lies in a month, and no conversation lies across its ends. Of what is
+ * kept as it is nothing is read, but its live messages may have been answered since.
+ */
 export async function rebuildStretches(
   trx: Transaction<Database>,
   accountId: string,
@@ -65,10 +65,8 @@ export async function rebuildStretches(
   await preferIndexes(trx);
   // Nothing is known of the size of what is joined: to hash it is right for any. Single rows are probed all the same.
   await sql`set local enable_nestloop = off`.execute(trx);
-  // Of what is kept as it is nothing is read, but its live messages may have been answered since.
-  const read = stretches.filter((one) => readFrom(one) <= one.to_at);
   const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
-    CompiledQuery.raw(rebuildSql, freshParameters(accountId, rules, read)),
+    CompiledQuery.raw(rebuildSql, freshParameters(accountId, rules, stretches.filter(isRead))),
   );
   await sql`set local enable_nestloop = on`.execute(trx);
   const attributed = await trx.executeQuery<{ deltas: number }>(
@@ -80,20 +78,23 @@ export async function rebuildStretches(
   return { stretches: stretches.length, messages, conversations };
 }
 
+/** Whether anything of a stretch may be read anew. */
+export const isRead = (stretch: Stretch): boolean => stretch.read_from <= stretch.to_at;
+
 /** Of `freshSql`. */
 export function freshParameters(
   accountId: string,
   rules: ConversationRules,
   stretches: readonly Stretch[],
 ): unknown[] {
-  const [from, to] = [stretches.map(readFrom), stretches.map((one) => one.to_at)];
+  const [from, to] = [stretches.map((one) => one.read_from), stretches.map((one) => one.to_at)];
   const hours =
-    stretches.length === 0
-      ? undefined
-      : rules.openHours?.(
+    stretches.length > 0
+      ? rules.openHours?.(
           Math.min(...from.map((one) => one.getTime())),
           Math.max(...to.map((one) => one.getTime())) + 1,
-        );
+        )
+      : undefined;
   return [
     accountId,
     stretches.map((one) => one.chat_key),
@@ -125,10 +126,10 @@ export const attributedParameters = (
 ];
 
 /**
- * Removes the oldest marks and widens them to the conversations that they touch: those are read whole. A conversation that
- * began before the account's floor cannot be, since retention has taken its beginning; it stays as it is, and what is
- * read begins after it. Marks that somebody is just writing are left for the next time: whoever marks all chats takes them
- * in another order, and folds would wait too.
+ * Removes the oldest marks and widens them to the conversations that they touch: those are read whole. Marks that somebody
+ * is just writing are left for the next time: whoever marks all chats takes them in another order, and folds would wait too.
+ * A conversation that began before the account's floor cannot be read whole, since retention has taken its beginning; it
+ * stays as it is, and what is read begins after it.
  */
 async function takeMarks(
   trx: Kysely<Database>,
