@@ -3,10 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { planHeatmap } from "../../src/analytics/heatmap-plan.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
-import { metricsStatement } from "../../src/db/queries/metrics-statement.js";
 import { readHeatmap } from "../../src/db/queries/read-heatmap.js";
 
-import { messageRollups } from "../../src/db/rollups/messages.js";
 import { eventHistories } from "../support/event-histories.js";
 import { expectRows, oracleQuery, queries, query } from "../support/metrics-cells.js";
 import { oracleHeatmap } from "../support/oracle.js";
@@ -84,20 +82,5 @@ describe("readHeatmap", () => {
     await expect(readHeatmap(test.db, planHeatmap(query("nobody", {})))).rejects.toMatchObject({
       code: "account_not_found",
     });
-  });
-
-  it("reads an index range of the rollups in one statement", async () => {
-    await test.pool.query(`insert into rollups (account_id, bucket, dimensions_id, attempted)
-      select 'full-' || account, '2025-01-01'::timestamptz + slot * interval '15 minutes', md5('1')::uuid, 1
-      from generate_series(1, 10) account, generate_series(0, 1999) slot`);
-    await test.pool.query("analyze rollups");
-    const plan = planHeatmap(
-      query("full-3", { from: new Date("2025-01-03T00:00:00Z"), to: new Date("2025-01-10T00:00:00Z") }),
-    );
-    const { text, parameters } = metricsStatement(plan, plan.rollups[0]!, messageRollups, 1_000);
-    const { rows } = await test.pool.query(`explain ${text}`, parameters);
-    const lines = rows.map((row) => row["QUERY PLAN"] as string).join("\n");
-    expect(lines).toMatch(/Index (Only )?Scan (using|on) rollups_pkey/);
-    expect(lines).not.toMatch(/Seq Scan on (rollups|message_events)/);
   });
 });

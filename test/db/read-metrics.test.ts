@@ -5,9 +5,7 @@ import type { MetricsQuery } from "../../src/analytics/metrics-query.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { statusOf } from "../../src/db/fold/message-state.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
-import { metricsStatement } from "../../src/db/queries/metrics-statement.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
-import { messageRollups } from "../../src/db/rollups/messages.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
 import { eventHistories } from "../support/event-histories.js";
 import { expectRows, oracleQuery, queries, query } from "../support/metrics-cells.js";
@@ -24,10 +22,6 @@ afterAll(() => test.close());
 let made = 0;
 const store = (accountId: string, events: readonly EventJson[]) => storeEvents(test.db, accountId, events);
 const fold = (accountId: string) => foldBatch(test.db, accountId, { limit: 100_000 });
-const statementOf = (asked: MetricsQuery) => {
-  const plan = planMetrics(asked);
-  return metricsStatement(plan, plan.rollups[0]!, messageRollups, 100);
-};
 const read = (asked: MetricsQuery) => readMetrics(test.db, planMetrics(asked));
 
 const newAccount = async () => {
@@ -295,32 +289,5 @@ describe("readMetrics", () => {
     await store(accountId, [sent("n", "2025-03-28T10:00:00Z")]);
     expect(await asOf()).toBeLessThanOrEqual(folded);
     expect(await asOf()).toBeGreaterThanOrEqual(untouched);
-  });
-});
-
-describe("the plan of the statement", () => {
-  it("reads an index range of the rollups, whatever is asked", async () => {
-    const rows = `insert into rollups (account_id, bucket, dimensions_id, attempted, bins, counts)
-      select 'full-' || account, '2025-01-01'::timestamptz + slot * interval '15 minutes',
-             md5(dim::text)::uuid, 1, '{100}', '{1}'
-      from generate_series(1, 10) account, generate_series(0, 1999) slot, generate_series(1, 2) dim`;
-    await test.pool.query(rows);
-    await test.pool.query(`insert into dimension_sets (account_id, grouping, dimensions_id, template)
-      select 'full-' || account, 127, md5(dim::text)::uuid, dim from generate_series(1, 10) account, generate_series(1, 2) dim`);
-    await test.pool.query("analyze rollups, dimension_sets");
-    const asked = query("full-3", {
-      from: new Date("2025-01-03T00:00:00Z"),
-      to: new Date("2025-01-10T00:00:00Z"),
-      interval: "hour",
-    });
-    const latency = { metrics: ["time_to_send_p95", "messages_sent"] };
-    const grouped = { groupBy: ["template" as const], filters: { template: ["1", null] } };
-    for (const more of [{}, latency, grouped, { ...latency, ...grouped }]) {
-      const { text, parameters } = statementOf({ ...asked, ...more });
-      const plan = await test.pool.query(`explain ${text}`, parameters);
-      const lines = plan.rows.map((row) => row["QUERY PLAN"] as string).join("\n");
-      expect(lines).toMatch(/(Index Scan|Bitmap Index Scan|Index Only Scan) (using|on) rollups_pkey/);
-      expect(lines).not.toMatch(/Seq Scan on (rollups|message_events)/);
-    }
   });
 });
