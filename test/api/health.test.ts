@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { call, startTestApp, type TestApp } from "../support/app.js";
 
 let app: TestApp;
@@ -70,6 +71,51 @@ test("diagnostics show versions, queues, pool and runs to an operator", async ()
     "imports",
     "maintenance",
   ]);
+});
+
+test("diagnostics show what waits to be settled and to be read, and for how long", async () => {
+  const { db, pool } = app.context;
+  const show = async () => {
+    const { json } = await call(app.url, "GET", "/analytics/diagnostics", { key: app.adminKey });
+    return { rollups: json.unsettled_rollups, chats: json.unread_chats };
+  };
+  const nothing = { accounts: 0, since: null, oldest: [] };
+  expect(await show()).toEqual({ rollups: { ...nothing, rows: 0 }, chats: nothing });
+  await ensureAccounts(db, ["a", "b", "c", "d"]);
+  const at = (minute: number) => `2025-03-01T10:${String(minute).padStart(2, "0")}:00.120Z`;
+  for (const [account, rows, minute] of [
+    ["a", 5, 30],
+    ["b", 7, 20],
+  ])
+    await pool.query(
+      "update fold_watermarks set unsettled_rows = $2, unsettled_since = $3 where account_id = $1",
+      [account, rows, at(minute as number)],
+    );
+  for (const [account, minute] of [
+    ["b", 40],
+    ["d", 10],
+  ])
+    await pool.query(
+      `insert into conversation_marks (account_id, chat_key, month, chat_id, from_at, to_at, marked_at, counted_to)
+       select $1, md5(n::text)::uuid, '2025-03-01', n, $2, $2, $2::timestamptz + n * interval '1 minute', $2
+       from generate_series(0, 50) n`,
+      [account, at(minute as number)],
+    );
+  await pool.query(
+    "update accounts set settings_version = 2, settings_changed_at = $1 where account_id in ('c', 'd')",
+    [at(25)],
+  );
+  const waits = (account_id: string, minute: number) => ({ account_id, since: at(minute) });
+  expect(await show()).toEqual({
+    rollups: {
+      ...{ accounts: 2, rows: 12, since: at(20) },
+      oldest: [
+        { ...waits("b", 20), rows: 7 },
+        { ...waits("a", 30), rows: 5 },
+      ],
+    },
+    chats: { accounts: 3, since: at(10), oldest: [waits("d", 10), waits("c", 25), waits("b", 40)] },
+  });
 });
 
 test.each([60_000, -60_000])(

@@ -5,11 +5,13 @@ import type { StoredSettings } from "../../src/analytics/account-settings.js";
 import { defaultSettings } from "../../src/analytics/account-settings.js";
 import { findMetric, metrics } from "../../src/analytics/catalog.js";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
+import type { MetricsQuery } from "../../src/analytics/metrics-query.js";
 import { markAllConversations } from "../../src/db/conversations/marks.js";
 import { createAccount, findAccount, queriedAccount, updateAccount } from "../../src/db/queries/accounts.js";
-import { readMetrics } from "../../src/db/queries/read-metrics.js";
+import { type MetricsResult, readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
-import { conversationDays, conversationHistories } from "../support/conversation-histories.js";
+import { settleRollups } from "../../src/db/rollups/settle.js";
+import { bridgedHistories, conversationDays } from "../support/conversation-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
 import { foldPieces, joinedBatches, rebuildPieces } from "../support/folded.js";
 import { expectRows, oracleQuery, query } from "../support/metrics-cells.js";
@@ -49,15 +51,16 @@ const calendar = {
   open: [{ date: "2025-04-03", slots: [["08:00", "08:01"]] as [string, string][] }],
 };
 
-const settings = fc
-  .record({
-    session_gap_hours: fc.constantFrom(1, 3, 24),
-    reply_window_hours: fc.constantFrom(1, 5, 48),
-    sla_seconds: fc.constantFrom(60, 3_600, 14_400),
-    hasCalendar: fc.boolean(),
-  })
-  .map(({ hasCalendar, ...rest }) => ({ ...rest, ...(hasCalendar ? { calendar } : {}) }));
-type Settings = Parameters<Parameters<typeof settings.map>[0]>[0];
+const settings = (...gapHours: number[]) =>
+  fc
+    .record({
+      session_gap_hours: fc.constantFrom(...gapHours),
+      reply_window_hours: fc.constantFrom(1, 5, 48),
+      sla_seconds: fc.constantFrom(60, 3_600, 14_400),
+      hasCalendar: fc.boolean(),
+    })
+    .map(({ hasCalendar, ...rest }) => ({ ...rest, ...(hasCalendar ? { calendar } : {}) }));
+type Settings = Parameters<Parameters<ReturnType<typeof settings>["map"]>[0]>[0];
 
 const stored = (chosen: Settings) => chosen as StoredSettings;
 const rules = (chosen: Settings): OracleRules => ({
@@ -67,18 +70,21 @@ const rules = (chosen: Settings): OracleRules => ({
   calendar: chosen.calendar,
 });
 
-const cases = conversationHistories("a").chain((history) =>
+const cases = bridgedHistories("a").chain((history) =>
   fc.record({
     history: fc.constant(history),
     batches: shuffleSplitDuplicate(history).map((batches) => joinedBatches(6, batches)),
     // What follows each batch: nothing, a fold, a fold of a few events, a fold and some rebuilding.
-    next: fc.array(fc.constantFrom("wait", "fold", "some", "rebuild", "rebuild"), {
+    next: fc.array(fc.constantFrom("wait", "fold", "some", "rebuild", "rebuild", "rebuild"), {
       minLength: 6,
       maxLength: 6,
     }),
-    limit: fc.constantFrom(1, 2, 500),
-    before: settings,
-    after: fc.option(settings, { freq: 2 }),
+    // After which batches what is left is settled, so that answers come from the grains, from what waits, and from both.
+    settles: fc.subarray([0, 1, 2, 3, 4, 5]),
+    limit: fc.constantFrom(2, 5, 500),
+    before: settings(1, 3),
+    // Often a gap that is shorter, so that there is something to split.
+    after: fc.option(settings(1, 1, 3, 24), { freq: 2 }),
     changeAfter: fc.nat(5),
     asked: fc.array(
       fc.record({
@@ -101,18 +107,50 @@ const tables = [
   "flow_edges",
   "conversation_rollups",
   "daily_conversation_rollups",
+  "rollups",
+  "daily_rollups",
 ];
+/** What has been met: a property that only ever sees empty tables and lone conversations tells nothing. */
+const met = { rows: new Map<string, number>(), merges: 0, splits: 0 };
+
+/** Everything that is stored of an account, once it is settled. */
 async function digest(accountId: string): Promise<string> {
-  const parts = [...tables, "rollups", "daily_rollups"].map(
-    (table) => `select '${table}' || r::text as r from ${table} r where account_id = $1`,
+  await settleRollups(test.db, accountId);
+  const parts = tables.map(
+    (table) => `select '${table}' as kind, r::text as r from ${table} r where account_id = $1`,
   );
   const answers =
-    "select 'answered' || message_id || coalesce(answered_at::text, '-') from messages where account_id = $1";
-  const { rows } = await test.pool.query<{ r: string }>([...parts, answers].join(" union all "), [accountId]);
+    "select 'answers', message_id || coalesce(answered_at::text, '-') from messages where account_id = $1";
+  const { rows } = await test.pool.query<{ kind: string; r: string }>(
+    [...parts, answers].join(" union all "),
+    [accountId],
+  );
+  for (const { kind } of rows) met.rows.set(kind, (met.rows.get(kind) ?? 0) + 1);
   return rows
-    .map(({ r }) => r)
+    .map(({ kind, r }) => `${kind} ${r}`)
     .sort()
     .join("\n");
+}
+
+type Span = Pick<
+  Awaited<ReturnType<typeof storedConversations>>[number],
+  "chat" | "channel_id" | "started_at" | "ended_at"
+>;
+const overlap = (a: Span, b: Span) =>
+  a.chat === b.chat &&
+  a.channel_id === b.channel_id &&
+  a.started_at! <= b.ended_at! &&
+  b.started_at! <= a.ended_at!;
+/** How many of these were several of those. */
+const joining = (these: readonly Span[], those: readonly Span[]) =>
+  these.filter((one) => those.filter((other) => overlap(one, other)).length > 1).length;
+
+async function watchRebuild(accountId: string, limit: number, rounds?: number): Promise<void> {
+  const before = await storedConversations(accountId);
+  await rebuildPieces(test.db, accountId, limit, rounds);
+  const after = await storedConversations(accountId);
+  met.merges += joining(after, before);
+  met.splits += joining(before, after);
 }
 
 const ms = (time: Date | null) => time?.getTime() ?? null;
@@ -258,7 +296,8 @@ it("any order, lateness, rebuild and settings in between give the oracle's conve
   timeout: 600_000,
 }, async () => {
   await fc.assert(
-    fc.asyncProperty(cases, async ({ history, batches, next, limit, before, after, changeAfter, asked }) => {
+    fc.asyncProperty(cases, async (one) => {
+      const { history, batches, next, settles, limit, before, after, changeAfter, asked } = one;
       const accountId = `property-${++made}`;
       await createAccount(test.db, { accountId, name: null, timeZone: ZONE, settings: stored(before) });
       for (const [index, batch] of batches.entries()) {
@@ -277,10 +316,11 @@ it("any order, lateness, rebuild and settings in between give the oracle's conve
             { settings: { calendar: null, ...stored(after) } },
             defaultSettings,
           );
-        if (next[index] === "rebuild") await rebuildPieces(test.db, accountId, limit, 2);
+        if (next[index] === "rebuild") await watchRebuild(accountId, limit, 2);
+        if (settles.includes(index)) await settleRollups(test.db, accountId);
       }
       await foldPieces(test.db, accountId, 1_000);
-      await rebuildPieces(test.db, accountId, limit);
+      await watchRebuild(accountId, limit);
       const chosen = after && changeAfter < batches.length ? after : before;
 
       const expected = oracleConversations(history, rules(chosen));
@@ -293,6 +333,7 @@ it("any order, lateness, rebuild and settings in between give the oracle's conve
       );
 
       const account = queriedAccount((await findAccount(test.db, accountId))!);
+      const answers: { wanted: MetricsQuery; found: MetricsResult }[] = [];
       for (const one of asked) {
         const wanted = query(accountId, {
           ...one,
@@ -305,11 +346,17 @@ it("any order, lateness, rebuild and settings in between give the oracle's conve
         const numbers = oracleMetrics(history, oracleQuery(wanted, rules(chosen)));
         expectRows(found.rows, numbers.rows);
         expectRows(found.totals, numbers.totals);
+        answers.push({ wanted, found });
       }
 
       expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 });
 
       const once = await digest(accountId);
+      for (const { wanted, found } of answers) {
+        const { rows, totals } = await readMetrics(test.db, planMetrics(wanted));
+        expect([rows, totals]).toEqual([found.rows, found.totals]);
+      }
+      expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 });
       await test.db
         .updateTable("fold_watermarks")
         .set({ xid: "0", seq: 0 })
@@ -323,4 +370,8 @@ it("any order, lateness, rebuild and settings in between give the oracle's conve
     }),
     { numRuns: CASES, endOnFailure: false },
   );
+  for (const table of tables)
+    expect([table, met.rows.get(table) ?? 0]).toEqual([table, expect.toSatisfy((rows) => rows > CASES)]);
+  expect(met.merges).toBeGreaterThan(CASES / 20);
+  expect(met.splits).toBeGreaterThan(CASES / 20);
 });

@@ -131,3 +131,42 @@ export const conversationHistories = (accountId: string): fc.Arbitrary<EventJson
   fc
     .array(plans, { minLength: 1, maxLength: 30 })
     .map((all) => all.flatMap((plan, index) => eventsOf(accountId, index, plan)));
+
+const MINUTE_MS = 60_000;
+/** Three messages that are one conversation by this gap only as long as the second of them is there, and was sent. */
+const bridges = fc.record({
+  hour: fc.nat(WINDOW_HOURS),
+  gapMinutes: oneOf(60, 180),
+  fails: fc.boolean(),
+});
+
+function bridgeEvents(
+  accountId: string,
+  index: number,
+  bridge: Parameters<Parameters<typeof bridges.map>[0]>[0],
+) {
+  const place = { account_id: accountId, chat_id: `bridged ${index}`, channel_id: "c1" };
+  const event = (nth: number, type: EventJson["type"], delayMs = 0): EventJson => ({
+    ...place,
+    type,
+    message_id: `bridge ${index} ${nth}`,
+    occurred_at: new Date(
+      WINDOW_FROM + bridge.hour * HOUR_MS + nth * (bridge.gapMinutes - 10) * MINUTE_MS + delayMs,
+    ).toISOString(),
+  });
+  return [
+    event(0, "message.received"),
+    event(1, "message.sent"),
+    ...(bridge.fails ? [event(1, "message.failed", 1_000)] : []),
+    event(2, "message.received"),
+  ];
+}
+
+/** The same, with chats that become one conversation or two when one event comes late, as any of them may. */
+export const bridgedHistories = (accountId: string): fc.Arbitrary<EventJson[]> =>
+  fc
+    .tuple(conversationHistories(accountId), fc.array(bridges, { minLength: 8, maxLength: 12 }))
+    .map(([history, all]) => [
+      ...history,
+      ...all.flatMap((bridge, index) => bridgeEvents(accountId, index, bridge)),
+    ]);

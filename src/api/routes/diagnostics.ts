@@ -1,5 +1,6 @@
 import type { Context } from "../../context.js";
 import { schemaDifference } from "../../db/migrate.js";
+import { unreadAccounts, unsettledAccounts } from "../../db/queries/backlog.js";
 import { measureClockSkew, skewSeconds } from "../../db/queries/clock.js";
 import { countOpenRuns, serverVersion } from "../../db/queries/diagnostics.js";
 import { oldestChecks } from "../../db/queries/drift-checks.js";
@@ -30,15 +31,18 @@ export function diagnosticsRoutes(context: Context): Route[] {
       access: ["operator"],
       async handler(request, response) {
         requireAllAccounts(request.identity);
-        const [postgres, difference, skew, counts, openRuns, queueHealth, checks] = await Promise.all([
-          part(serverVersion(db)),
-          part(schemaDifference(db)),
-          part(measureClockSkew(db, context.now).then(skewSeconds)),
-          part(queues.counts()),
-          part(countOpenRuns(db)),
-          part(queues.ping().then(() => "ok")),
-          part(oldestChecks(db, CHECKS_SHOWN)),
-        ]);
+        const [postgres, difference, skew, counts, openRuns, queueHealth, checks, unsettled, unread] =
+          await Promise.all([
+            part(serverVersion(db)),
+            part(schemaDifference(db)),
+            part(measureClockSkew(db, context.now).then(skewSeconds)),
+            part(queues.counts()),
+            part(countOpenRuns(db)),
+            part(queues.ping().then(() => "ok")),
+            part(oldestChecks(db, CHECKS_SHOWN)),
+            part(unsettledAccounts(db)),
+            part(unreadAccounts(db)),
+          ]);
         response.json({
           versions: { service: serviceVersion(), node: process.versions.node, postgres },
           pid: process.pid,
@@ -62,6 +66,8 @@ export function diagnosticsRoutes(context: Context): Route[] {
           queue_health: queueHealth,
           queues: counts,
           open_runs: openRuns,
+          unsettled_rollups: unsettled,
+          unread_chats: unread,
           oldest_drift_checks: checks,
         });
       },

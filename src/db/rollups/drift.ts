@@ -116,10 +116,13 @@ async function measure(
 
 type InSnapshot = <T>(work: (trx: Transaction<Database>) => Promise<T>) => Promise<T>;
 
-/** One after the other, by their keys in ranges. */
+/** One after the other, by their keys in ranges. `last` is null where nothing was left. */
 interface Reading {
   table: string;
-  addNext(trx: Transaction<Database>, after: string | undefined): Promise<{ rows: number; last: string }>;
+  addNext(
+    trx: Transaction<Database>,
+    after: string | undefined,
+  ): Promise<{ rows: number; last: string | null }>;
 }
 
 const readings = (accountId: string, scope: DriftScope): Reading[] => [
@@ -147,11 +150,12 @@ async function addEverything(
   let done = 0;
   onProgress(done, total);
   for (const { table, addNext } of all) {
-    let after: string | undefined;
-    for (let left = counts.get(table)!; left > 0; ) {
-      const chunk = await inSnapshot((trx) => addNext(trx, after));
-      left -= chunk.rows;
-      done += chunk.rows;
+    const upTo = done + counts.get(table)!;
+    for (let after: string | null | undefined; done < upTo && after !== null; ) {
+      const last: string | undefined = after;
+      const chunk = await inSnapshot((trx) => addNext(trx, last));
+      // What has no key is not read.
+      done = chunk.last === null ? upTo : done + chunk.rows;
       after = chunk.last;
       onProgress(done, total);
     }

@@ -48,7 +48,10 @@ export async function countRows(db: Kysely<Database>, accountId: string, table: 
   return rows[0]!.rows;
 }
 
-/** Adds up what the next rows of a source contribute. Rows of one key stay together. */
+/**
+ * Adds up what the next rows of a source contribute; those without a key contribute nothing. Rows of one key stay
+ * together. `last`: where the next ones begin, null when there were none.
+ */
 export async function addSource(
   trx: Trx,
   accountId: string,
@@ -56,8 +59,10 @@ export async function addSource(
   source: RollupSource,
   scope: DriftScope,
   after: string | undefined,
-): Promise<{ rows: number; last: string }> {
+): Promise<{ rows: number; last: string | null }> {
   const { quarters, days } = within(scope);
+  const names = source.keys.map(({ name }) => name).join(", ");
+  const bound = source.keys.map(({ type }, index) => `($4::jsonb ->> ${index})::${type}`).join(", ");
   const add = (grain: Grain, deltas: string, condition: string) => {
     const columns = grainColumns(family, grain).join(", ");
     return `${grain.table}_added as (
@@ -67,18 +72,23 @@ export async function addSource(
   const sets = `grouping, dimensions_id, ${family.dimensions.join(", ")}`;
   const text = `
 with chunk as materialized (
-  select ${source.key} as chunk_key, ${source.columns.join(", ")}
+  select ${[...new Set([...source.keys.map(({ name }) => name), ...source.columns])].join(", ")}
   from ${source.table}
-  where account_id = $1 and ${source.key} ${after === undefined ? ">=" : ">"} $4
-  order by ${source.key} fetch first ${CHUNK_ROWS} rows with ties
+  where account_id = $1 and (${names}) ${after === undefined ? ">=" : ">"} (${bound})
+  order by ${names} fetch first ${CHUNK_ROWS} rows with ties
 ),
 ${source.deltas("chunk")},${dayDeltasSql(family, QUARTER_DELTAS, "sets")},
 ${add(quarterGrain(family), QUARTER_DELTAS, quarters)},
 ${add(dayGrain(family), DAY_DELTAS, days)},
 met as (insert into ${metTable(family)} (${sets}) ${keptSetsSql(family)})
-select count(*) as rows, max(chunk_key::text) as last from chunk`;
-  const parameters = [accountId, ...bounds(scope), after ?? source.first];
-  return (await trx.executeQuery<{ rows: number; last: string }>(CompiledQuery.raw(text, parameters)))
+select count(*) as rows, (
+    select jsonb_build_array(${names})::text from chunk
+    order by ${source.keys.map(({ name }) => `${name} desc`).join(", ")} limit 1
+  ) as last
+from chunk`;
+  const first = JSON.stringify(source.keys.map((one) => one.first));
+  const parameters = [accountId, ...bounds(scope), after ?? first];
+  return (await trx.executeQuery<{ rows: number; last: string | null }>(CompiledQuery.raw(text, parameters)))
     .rows[0]!;
 }
 

@@ -10,10 +10,11 @@ import { contributingColumns, messageDeltasSql, messageRollups } from "./message
 /** A table whose rows contribute to a family, and how. */
 export interface RollupSource {
   table: string;
-  /** Before every key. */
-  first: string;
-  /** The column that follows `account_id` in an index: rows are read in ranges of it. */
-  key: string;
+  /**
+   * The columns that follow `account_id` in an index: rows are read in ranges of them. `first`: not after any. Messages are
+   * read by time, so that the next ones share their buckets.
+   */
+  keys: readonly { name: string; type: "text" | "timestamptz" | "uuid"; first: string }[];
   /** What a contribution depends on. */
   columns: readonly string[];
   /** Common table expressions that turn the rows of a relation into `quarter_deltas` and `sets`. */
@@ -28,7 +29,7 @@ export interface RolledUp {
   sources: readonly RollupSource[];
 }
 
-const LEAST_UUID = "00000000-0000-0000-0000-000000000000";
+const byChat = [{ name: "chat_key", type: "uuid", first: "00000000-0000-0000-0000-000000000000" }] as const;
 
 const preferenceColumns = ["occurred_at", "is_opt_out", "channel_id"];
 
@@ -53,16 +54,17 @@ export const rolledUp: readonly RolledUp[] = [
     sources: [
       {
         table: "messages",
-        key: "message_id",
-        first: "",
+        keys: [
+          { name: "anchor_at", type: "timestamptz", first: "-infinity" },
+          { name: "message_id", type: "text", first: "" },
+        ],
         columns: contributingColumns,
         deltas: (relation) =>
           `${states(relation)},${preferences("preference_changes", "false")},${messageDeltasSql("states", "preferences")}`,
       },
       {
         table: "preference_changes",
-        key: "contact_id",
-        first: "",
+        keys: [{ name: "contact_id", type: "text", first: "" }],
         columns: preferenceColumns,
         deltas: (relation) =>
           `${states("messages", "false")},${preferences(relation)},${messageDeltasSql("states", "preferences")}`,
@@ -75,16 +77,14 @@ export const rolledUp: readonly RolledUp[] = [
     sources: [
       {
         table: "conversations",
-        key: "chat_key",
-        first: LEAST_UUID,
+        keys: byChat,
         columns: conversationColumns,
         deltas: (relation) =>
           `${conversations(relation)},${turns("conversation_turns", "false")},${conversationDeltasSql("conversation_states", "turn_states")}`,
       },
       {
         table: "conversation_turns",
-        key: "chat_key",
-        first: LEAST_UUID,
+        keys: byChat,
         columns: turnColumns,
         deltas: (relation) =>
           `${conversations("conversations", "false")},${turns(relation)},${conversationDeltasSql("conversation_states", "turn_states")}`,
