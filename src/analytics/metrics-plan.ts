@@ -108,13 +108,23 @@ function planRollups(query: MetricsQuery, metrics: readonly Metric[]): RollupPla
   const names = [...new Set(asked.map(({ rollup }) => rollup))].filter((name) => name !== "contacts");
   return names.map((rollup) => {
     const own = asked.filter((metric) => metric.rollup === rollup);
-    const levels = own.some(({ needsQueue }) => needsQueue) ? ["queued", "dequeued"] : [];
+    const ofQueue = own.filter(({ needsQueue }) => needsQueue);
+    const levels = ofQueue.length > 0 ? ["queued", "dequeued"] : [];
+    const waits = durationsOf(query, ofQueue).map(({ column }) => column);
     const columns = [...new Set([...own.flatMap((metric) => columnsOf(metric, query)), ...levels])];
     return {
       rollup,
       columns,
       durations: durationsOf(query, own),
-      presence: [...new Set([...presenceColumns(query, rollup), ...columnsOfAsked(query, metrics, rollup)])],
+      // A movement that is left out would be missing in the levels after it.
+      presence: [
+        ...new Set([
+          ...presenceColumns(query, rollup),
+          ...columnsOfAsked(query, metrics, rollup),
+          ...levels,
+          ...waits,
+        ]),
+      ],
       levels,
       needsChats: rollup === "conversations" || own.some(({ needsChats }) => needsChats),
     };

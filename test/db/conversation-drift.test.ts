@@ -85,7 +85,7 @@ const harms: Record<string, (seed: number) => string> = {
   "other chat": (seed) => `update conversations set chat_id = 'zoe' where ${one("conversations", seed)}`,
   steps: (seed) => `update conversations set steps = steps || '{in:x}' where ${one("conversations", seed)}`,
   answered: (seed) =>
-    `update conversation_turns set answered_at = last_at where ${one("conversation_turns", seed, "answered_at is distinct from last_at")}`,
+    `update conversation_turns set answered_at = last_at + interval '3 days' where ${one("conversation_turns", seed)}`,
   stranger: (seed) =>
     `insert into conversations select (c).* from (select jsonb_populate_record(r, jsonb_build_object('chat_key', ${STRANGER}, 'chat_id', 'zoe')) as c
      from conversations r where ${one("conversations", seed)}) x`,
@@ -95,7 +95,7 @@ const harms: Record<string, (seed: number) => string> = {
   "not answered": () =>
     "update messages set answered_at = null where account_id = $1 and answered_at is not null",
   "other answer": (seed) =>
-    `update messages set answered_at = anchor_at where ${one("messages", seed, "answered_at <> anchor_at")} and account_id = $1`,
+    `update messages set answered_at = anchor_at + interval '300 days' where ${one("messages", seed, "answered_at is not null")} and account_id = $1`,
   "more ways": (seed) =>
     `update flow_edges set conversations = conversations + 7 where ${one("flow_edges", seed)}`,
   "way lost": (seed) => `delete from flow_edges where ${one("flow_edges", seed)}`,

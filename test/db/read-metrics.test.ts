@@ -151,6 +151,25 @@ describe("readMetrics", () => {
     expect(await days("event")).toEqual(["28", "29"]);
   });
 
+  it("shows where something left the queue, whichever metric of the queue is asked for", async () => {
+    const accountId = await newAccount();
+    await store(accountId, [
+      sent("m", "2025-03-28T10:00:00Z", { type: "message.queued" }),
+      sent("m", "2025-03-29T10:00:00Z", { type: "message.accepted" }),
+      sent("m", "2025-03-30T10:00:00Z"),
+    ]);
+    await fold(accountId);
+    for (const metric of ["queue_wait_p50", "queue_retries", "messages_queued"]) {
+      const asked = { metrics: [metric], groupBy: ["direction" as const], basis: "event" as const };
+      const { rows, totals } = await read(query(accountId, asked));
+      expect(rows.map(({ bucket }) => String(bucket).slice(8, 10))).toEqual(["28", "29", "30"]);
+      expect(totals).toHaveLength(1);
+      // It has left: nothing stands in a range after it.
+      const later = await read(query(accountId, { ...asked, from: new Date("2025-04-01T00:00:00Z") }));
+      expect(later.totals).toEqual([]);
+    }
+  });
+
   it("counts contradictions and clock anomalies", async () => {
     const accountId = await newAccount();
     await store(accountId, [

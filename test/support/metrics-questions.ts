@@ -46,19 +46,24 @@ export const questions = fc
     groups: oneOf("exclude" as const, "include" as const),
     responders: oneOf("human" as const, "any" as const),
     clock: oneOf("first" as const, "last" as const),
+    /** Alone, metrics of the queue show what the others would show anyway. */
+    family: oneOf(undefined, undefined, "queue"),
     /** Which of the metrics, as parts of all that the shape allows; everything where there are none. */
     picks: fc.oneof(
       fc.constant<number[]>([]),
       fc.array(fc.double({ min: 0, max: 0.999, noNaN: true }), { maxLength: 4 }),
     ),
   })
-  .map(({ shape, range, interval, picks, ...rest }) => {
+  .map(({ shape, range, interval, family, picks, ...rest }) => {
     const used = [...shape.groupBy, ...Object.keys(shape.filters)];
     const possible = metrics
       .filter(({ rollup }) => rollup !== "contacts")
       .filter(({ dimensions }) => used.every((name) => (dimensions as readonly string[]).includes(name)))
       .map(({ id }) => id);
-    const picked = [...new Set(picks.map((pick) => possible[Math.floor(pick * possible.length)]!))];
+    const own = metrics.filter((metric) => metric.family === family).map(({ id }) => id);
+    const few = own.filter((id) => possible.includes(id));
+    const from = few.length > 0 ? few : possible;
+    const picked = [...new Set(picks.map((pick) => from[Math.floor(pick * from.length)]!))];
     return {
       ...rest,
       ...shape,

@@ -45,14 +45,15 @@ export const isOfMessages = (metric: string): boolean =>
 
 /** The counts that a metric is made of: where one of them is, there is something of the metric. */
 export function partsOf(metric: string): string[] {
-  if (timed.test(metric)) return [timed.exec(metric)![1]!];
-  if (states.includes(metric)) return ["messages_queued", "messages_dequeued"];
-  const parts: string[] = [];
+  const parts: string[] = isMeasuredInQueue(metric) ? ["messages_queued", "messages_dequeued"] : [];
   rates[metric]?.((name) => parts.push(name));
-  return metric in rates ? parts : [metric];
+  const [, duration] = timed.exec(metric) ?? [];
+  if (duration !== undefined) parts.push(duration);
+  if (counts.includes(metric)) parts.push(metric);
+  return parts;
 }
 
-const isMeasuredInQueue = (metric: string) =>
+export const isMeasuredInQueue = (metric: string) =>
   metric.startsWith("queue_") || metric === "messages_queued" || metric === "messages_dequeued";
 
 /** What is in the queue after all this. */

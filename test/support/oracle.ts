@@ -26,7 +26,7 @@ import {
 } from "./oracle-conversation-metrics.js";
 import { type Lens, type OracleRules, oracleConversations } from "./oracle-conversations.js";
 import { oracleEngagement, oraclePreferences } from "./oracle-engagement.js";
-import { isOfMessages, levelOf, measureMessages, partsOf } from "./oracle-measures.js";
+import { isMeasuredInQueue, isOfMessages, levelOf, measureMessages, partsOf } from "./oracle-measures.js";
 import { groupBy, type OracleMessage, oracleMessages } from "./oracle-messages.js";
 import { type OracleRow, type Place, type Tabulated, tabulate } from "./oracle-table.js";
 
@@ -88,7 +88,7 @@ export function oracleMetrics(
   query: OracleQuery,
 ): { rows: OracleRow[]; totals: OracleRow[] } {
   const showing = new Set([...shown, ...query.metrics.flatMap(partsOf)]);
-  const asksQueue = query.metrics.some((metric) => partsOf(metric).includes("messages_queued"));
+  const asksQueue = query.metrics.some(isMeasuredInQueue);
   return tabulate(counted(events, query), query, measureIn(query), {
     shows: ({ metric }) => showing.has(metric),
     stands: (upto) => asksQueue && levelOf(upto) > 0,
