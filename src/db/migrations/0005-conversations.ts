@@ -103,7 +103,6 @@ create table conversation_turns (
   agent_id text,
   primary key (account_id, chat_key, conversation_started_at, slot, lens)
 );
-create index conversation_turns_open on conversation_turns (account_id, started_at) where answered_at is null;
 
 create table conversation_sets (
   account_id text not null,
