@@ -82,7 +82,7 @@ export function oraclePreferences(events: readonly EventJson[]): OraclePreferenc
     ({ type, change }) => type === "preference.changed" && ["stop", "resume"].includes(change?.value ?? ""),
   );
   const once = groupBy(said, (event) =>
-    JSON.stringify([event.contact_id, timeOf(event), event.change!.value]),
+    JSON.stringify([event.contact_id, event.channel_id, timeOf(event), event.change!.value]),
   );
   return [...once.values()].map(([event]) => ({
     metric: event!.change!.value === "stop" ? "opt_outs" : "opt_ins",

@@ -151,15 +151,16 @@ export const preferences = fc
   .record({
     at: moments,
     contact: oneOf("4915550001", "4915550002", undefined),
+    channel: oneOf("c1", "c2", undefined),
     value: oneOf("stop", "stop", "resume", "other"),
     kind: oneOf("marketing_messages", "all"),
   })
   .map(
-    ({ at, contact, value, kind }): Told => ({
+    ({ at, contact, channel, value, kind }): Told => ({
       type: "preference.changed",
       occurred_at: written(at),
-      // Each contact has one channel.
-      ...(contact && { contact_id: contact, channel_id: contact === "4915550001" ? "c1" : "c2" }),
+      ...(contact && { contact_id: contact }),
+      ...(channel && { channel_id: channel }),
       change: { kind, value },
     }),
   );
