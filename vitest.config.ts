@@ -13,7 +13,8 @@ export default defineConfig({
           ...fullOnly,
           "test/faults/killed-worker.test.ts",
           "test/e2e/kill-api.test.ts",
-          "test/db/fold-property.test.ts",
+          "test/db/*-property.test.ts",
+          "test/db/conversation-drift.test.ts",
         ]
       : ["test/**/*.test.ts"],
     exclude: full ? [] : fullOnly,

@@ -8,6 +8,7 @@ import { measureContactDrift } from "../../src/db/contacts/contact-drift.js";
 import { createAccount } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { readRetention } from "../../src/db/queries/read-retention.js";
+import { casesOf } from "../support/cases.js";
 import { contactHistories } from "../support/contact-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
 import { foldPieces, joinedBatches } from "../support/folded.js";
@@ -23,7 +24,7 @@ import {
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
-const CASES = Number(process.env.CONTACT_CASES ?? 100);
+const CASES = casesOf("CONTACT", { few: 60, many: 200 });
 
 let test: TestDb;
 beforeAll(async () => {
@@ -128,7 +129,7 @@ async function expectRetention(
 let made = 0;
 
 it("any order, split, repetition, lateness and re-fold of a history gives the oracle's contacts", {
-  timeout: 400_000,
+  timeout: 1_800_000,
 }, async () => {
   await fc.assert(
     fc.asyncProperty(cases, async ({ history, batches, folds, limit, timeZone, from, days, periods }) => {

@@ -14,12 +14,13 @@ import { measureEverything, repairEverything } from "../../src/db/rollups/everyt
 import { settleRollups } from "../../src/db/rollups/settle.js";
 import { rulesOf } from "../../src/jobs/rebuild-conversations.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
+import { casesOf } from "../support/cases.js";
 import { conversationHistories } from "../support/conversation-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
-const CASES = Number(process.env.CONVERSATION_CASES ?? 15);
+const CASES = casesOf("CONVERSATION", { few: 10, many: 40 });
 const NEVER = new AbortController().signal;
 
 let test: TestDb;
@@ -118,7 +119,7 @@ const cases = conversationHistories("a").chain((history) =>
 let made = 0;
 
 it("tells whatever is not what the messages say, never what waits, and puts it right", {
-  timeout: 300_000,
+  timeout: 1_800_000,
 }, async () => {
   let harmedRows = 0;
   await fc.assert(

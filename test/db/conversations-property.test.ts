@@ -11,6 +11,7 @@ import { createAccount, findAccount, queriedAccount, updateAccount } from "../..
 import { type MetricsResult, readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
+import { casesOf } from "../support/cases.js";
 import { bridgedHistories, conversationDays } from "../support/conversation-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
 import { foldPieces, joinedBatches, rebuildPieces } from "../support/folded.js";
@@ -26,7 +27,7 @@ import { oracleFlow } from "../support/oracle-flows.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
-const CASES = Number(process.env.CONVERSATION_CASES ?? 60);
+const CASES = casesOf("CONVERSATION", { few: 30, many: 120 });
 const NEVER = new AbortController().signal;
 const ZONE = "Europe/Berlin";
 
@@ -293,7 +294,7 @@ const range = { from: new Date(conversationDays.from), to: new Date(conversation
 let made = 0;
 
 it("any order, lateness, rebuild and settings in between give the oracle's conversations and numbers", {
-  timeout: 600_000,
+  timeout: 1_800_000,
 }, async () => {
   await fc.assert(
     fc.asyncProperty(cases, async (one) => {

@@ -6,6 +6,7 @@ import { createAccount } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
+import { casesOf } from "../support/cases.js";
 import { eventHistories, shuffleSplitDuplicate } from "../support/event-histories.js";
 import { foldPieces, joinedBatches } from "../support/folded.js";
 import { expectRows, keptDays, oracleQuery, queries, query } from "../support/metrics-cells.js";
@@ -14,7 +15,7 @@ import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
 /** Cases of the property. Each has its own history, disorder, batching, folds in between and question. */
-const CASES = Number(process.env.FOLD_CASES ?? (process.env.TEST_FULL === "1" ? 1_000 : 300));
+const CASES = casesOf("FOLD", { few: 200, many: 1_000 });
 
 let test: TestDb;
 beforeAll(async () => {
@@ -54,7 +55,7 @@ const rollupsOf = async (accountId: string) =>
 let made = 0;
 
 it("any order, split, repetition, lateness and re-fold of a history gives the oracle's numbers", {
-  timeout: 900_000,
+  timeout: 1_800_000,
 }, async () => {
   await fc.assert(
     fc.asyncProperty(histories, async ({ history, batches, folds, settles, limit, asked, inOwnZone }) => {

@@ -11,6 +11,7 @@ import { readHeatmap } from "../../src/db/queries/read-heatmap.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
+import { casesOf } from "../support/cases.js";
 import { historyWindows, shuffleSplitDuplicate } from "../support/event-histories.js";
 import { foldPieces, joinedBatches, rebuildPieces } from "../support/folded.js";
 import { expectRows, keptDays, oracleQuery, query } from "../support/metrics-cells.js";
@@ -23,7 +24,7 @@ import { storeEvents } from "../support/stored-events.js";
 import { trafficHistories } from "../support/traffic-histories.js";
 
 /** Each has its own traffic, disorder, batching, work in between and questions. */
-const CASES = Number(process.env.METRICS_CASES ?? 30);
+const CASES = casesOf("METRICS", { few: 30, many: 100 });
 
 let test: TestDb;
 beforeAll(async () => {
@@ -129,7 +130,7 @@ const states = ["queue_depth", "queue_drain_time", "queue_oldest_age"];
 let made = 0;
 
 it("traffic of every kind in any order gives the oracle's numbers, whatever is asked", {
-  timeout: 400_000,
+  timeout: 1_800_000,
 }, async () => {
   await fc.assert(
     fc.asyncProperty(

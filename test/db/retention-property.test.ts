@@ -12,13 +12,14 @@ import { retainAccount } from "../../src/db/retention/retain-account.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
+import { casesOf } from "../support/cases.js";
 import { eventHistories, shuffleSplitDuplicate } from "../support/event-histories.js";
 import { expectRows, oracleQuery, query } from "../support/metrics-cells.js";
 import { oracleMetrics } from "../support/oracle.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
-const CASES = Number(process.env.RETENTION_CASES ?? 40);
+const CASES = casesOf("RETENTION", { few: 20, many: 80 });
 const DAY_MS = 24 * 3_600_000;
 
 let test: TestDb;
@@ -142,7 +143,7 @@ async function expectDays(accountId: string, timeZone: string, counted: readonly
 let made = 0;
 
 it("days stay the oracle's whatever is removed, whenever it is killed, and whatever comes late", {
-  timeout: 300_000,
+  timeout: 1_800_000,
 }, async () => {
   let late = 0;
   await fc.assert(
