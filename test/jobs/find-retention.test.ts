@@ -26,6 +26,6 @@ it("every account has its turn once a day, a new one after its first day", async
     ["retention.apply", { accountId: "old" }],
   ]);
   const { result } = await test.work(applyRetention, { accountId: "older" });
-  expect(result).toEqual({ done: true, messages: 0, events: 0 });
+  expect(result).toEqual({ done: true, messages: 0, conversations: 0, events: 0 });
   expect(await asked()).toEqual([["retention.apply", { accountId: "old" }]]);
 });
