@@ -1,8 +1,7 @@
 import { CompiledQuery, type Transaction } from "kysely";
 import type { Db } from "../client.js";
-import type { DriftScope } from "../rollups/drift.js";
+import { bounds, type DriftScope, within } from "../rollups/drift-scope.js";
 import { flowDriftTable, flowSumTable } from "../rollups/drift-tables.js";
-import { bounds, within } from "../rollups/measure.js";
 import type { Database } from "../schema.js";
 import { applyFlowsSql, flowCountsSql } from "./flow-edges.js";
 

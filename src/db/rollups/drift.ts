@@ -3,19 +3,11 @@ import type { Db } from "../client.js";
 import { addFlows, addHeldFlows, keepFlowDifferences } from "../conversations/flow-drift.js";
 import { longSession } from "../long-session.js";
 import type { Database } from "../schema.js";
+import type { DriftScope } from "./drift-scope.js";
 import { dropDrift, openDrift } from "./drift-tables.js";
 import { addHeldRows, addSource, countRows, keepDifferences } from "./measure.js";
 import { repairInPieces } from "./repair.js";
 import { rolledUp } from "./rolled-up.js";
-
-export interface DriftScope {
-  /** Buckets from here on, on 15 minutes; undefined = from the first. */
-  from?: Date | undefined;
-  /** Buckets before this. */
-  to?: Date | undefined;
-  /** Only the days of this zone; otherwise those of all zones that are built and in use, and the quarters. */
-  zoneId?: number | undefined;
-}
 
 export interface Drift {
   /** Messages whose contributions were added up. */

@@ -5,14 +5,8 @@ import {
   measureConversationDrift,
   repairConversationDrift,
 } from "../conversations/conversation-drift.js";
-import {
-  countReadings,
-  type Drift,
-  type DriftScope,
-  measureDrift,
-  type OnProgress,
-  repairDrift,
-} from "./drift.js";
+import { countReadings, type Drift, measureDrift, type OnProgress, repairDrift } from "./drift.js";
+import type { DriftScope } from "./drift-scope.js";
 import { countRows } from "./measure.js";
 
 /** `rulesOf`: how chats are read by the account's settings. */

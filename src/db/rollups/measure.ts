@@ -3,7 +3,7 @@ import type { Db } from "../client.js";
 import type { Database } from "../schema.js";
 import { keptSetsSql } from "./apply.js";
 import { DAY_DELTAS, dayDeltasSql, QUARTER_DELTAS } from "./deltas.js";
-import type { DriftScope } from "./drift.js";
+import { bounds, type DriftScope, within } from "./drift-scope.js";
 import { driftGrains, driftTable, metTable, sumTable } from "./drift-tables.js";
 import {
   allDimensions,
@@ -20,27 +20,6 @@ import { grainColumns, negatedColumns, summedSql } from "./summed.js";
 const CHUNK_ROWS = 5_000;
 
 type Trx = Transaction<Database>;
-
-/**
- * Conditions on the rows of each grain. Parameters: `$1` account, `$2` and `$3` the range of buckets. Whole days are
- * compared, those at its edges too.
- */
-export function within({ zoneId }: DriftScope): { quarters: string; days: string } {
-  const zones = `from account_zones where account_id = $1 and retired_at is null
-        and ${zoneId === undefined ? "built_at is not null" : `zone_id = ${Number(zoneId)}`}`;
-  return {
-    quarters:
-      zoneId === undefined
-        ? `bucket >= $2::timestamptz and bucket < $3::timestamptz
-      and bucket >= coalesce((select quarters_from from accounts where account_id = $1), '-infinity')`
-        : "$2::timestamptz > $3::timestamptz",
-    days: `zone_id in (select zone_id ${zones})
-      and day >= (select min(($2::timestamptz at time zone time_zone)::date) ${zones})
-      and day <= (select max((($3::timestamptz - interval '1 microsecond') at time zone time_zone)::date) ${zones})`,
-  };
-}
-
-export const bounds = ({ from, to }: DriftScope) => [from ?? "-infinity", to ?? "infinity"];
 
 export async function countRows(db: Kysely<Database>, accountId: string, table: string): Promise<number> {
   const text = `select count(*) as rows from ${table} where account_id = $1`;
