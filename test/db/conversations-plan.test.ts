@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { attributionSql } from "../../src/db/conversations/attribution-statement.js";
 import { byMessagesSql } from "../../src/db/conversations/chat-months.js";
 import { rebuildSql } from "../../src/db/conversations/conversation-statement.js";
-import { preferIndexes } from "../../src/db/fold/fold-account.js";
+import { preferHashes, preferIndexes } from "../../src/db/fold/fold-account.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 
@@ -39,6 +39,7 @@ const nodes = (node: Node): Node[] => [node, ...(node.Plans ?? []).flatMap(nodes
 async function readsOfMessages(text: string, parameters: unknown[]) {
   return test.db.transaction().execute(async (trx) => {
     await preferIndexes(trx);
+    if (text === rebuildSql) await preferHashes(trx);
     const { rows } = await trx.executeQuery<{ "QUERY PLAN": [{ Plan: Node }] }>(
       CompiledQuery.raw(`explain (analyze, format json) ${text}`, parameters),
     );

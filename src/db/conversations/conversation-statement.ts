@@ -123,6 +123,7 @@ spoken as materialized (
     where m.account_id = $1 and ${chatOf("m")} = s.chat_id and m.anchor_at >= s.from_at
       and m.anchor_at < s.to_at + interval '1 millisecond'
       and m.channel_id is not distinct from s.channel_id and ${isSpoken("m")}
+    offset 0
   ) m
 ),
 sessioned as materialized (
@@ -197,12 +198,14 @@ old_conversations as materialized (
   select c.* from stretches s cross join lateral (
     select c.ctid as held, c.* from conversations c
     where c.account_id = $1 and c.chat_key = s.chat_key and c.started_at between s.from_at and s.to_at
+    offset 0
   ) c
 ),
 old_conversation_turns as materialized (
   select t.* from stretches s cross join lateral (
     select t.ctid as held, t.* from conversation_turns t
     where t.account_id = $1 and t.chat_key = s.chat_key and t.conversation_started_at between s.from_at and s.to_at
+    offset 0
   ) t
 )`;
 

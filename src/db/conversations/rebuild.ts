@@ -1,7 +1,13 @@
 import { CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import type { OpenHoursArrays } from "../../analytics/business-hours.js";
 import type { Db } from "../client.js";
-import { lockWatermark, noteUnsettled, preferIndexes, raiseVersion } from "../fold/fold-account.js";
+import {
+  lockWatermark,
+  noteUnsettled,
+  preferHashes,
+  preferIndexes,
+  raiseVersion,
+} from "../fold/fold-account.js";
 import type { Database } from "../schema.js";
 import { attributionSql } from "./attribution-statement.js";
 import { rebuildSql } from "./conversation-statement.js";
@@ -63,8 +69,7 @@ export async function rebuildStretches(
   stretches: readonly Stretch[],
 ): Promise<RebuiltBatch> {
   await preferIndexes(trx);
-  // Nothing is known of the size of what is joined: to hash it is right for any. Single rows are probed all the same.
-  await sql`set local enable_nestloop = off`.execute(trx);
+  await preferHashes(trx);
   const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
     CompiledQuery.raw(rebuildSql, freshParameters(accountId, rules, stretches.filter(isRead))),
   );

@@ -100,6 +100,14 @@ export async function preferIndexes(trx: Kysely<Database>): Promise<void> {
                    set_config('work_mem', '64MB', true)`.execute(trx);
 }
 
+/**
+ * Hashes what is joined: nothing is known of its size, and a nested loop over common table expressions is quadratic. What
+ * has to be probed is a lateral subquery that cannot be pulled up, for its `limit` or its `offset 0`.
+ */
+export async function preferHashes(trx: Kysely<Database>): Promise<void> {
+  await sql`set local enable_nestloop = off`.execute(trx);
+}
+
 async function advance(
   trx: Kysely<Database>,
   accountId: string,

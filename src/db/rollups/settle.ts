@@ -1,6 +1,6 @@
 import { CompiledQuery, sql, type Transaction } from "kysely";
 import type { Db } from "../client.js";
-import { preferIndexes } from "../fold/fold-account.js";
+import { preferHashes, preferIndexes } from "../fold/fold-account.js";
 import { prepared } from "../prepared.js";
 import type { Database } from "../schema.js";
 import { applyGrainSql, keptQuartersSql, keptSetsSql, rememberSetsSql } from "./apply.js";
@@ -40,8 +40,7 @@ async function settlePiece(db: Db, accountId: string): Promise<{ rows: number; i
   return db.transaction().execute(async (trx) => {
     await lockRollups(trx, accountId);
     await preferIndexes(trx);
-    // Nothing is known of the size of what is joined: to hash it is right for any.
-    await sql`set local enable_nestloop = off`.execute(trx);
+    await preferHashes(trx);
     const piece = { rows: 0, isFull: false };
     for (const statement of pieceStatements) {
       const { rows } = await trx.executeQuery<{ taken: number }>(
