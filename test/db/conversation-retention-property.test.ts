@@ -4,10 +4,8 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { defaultSettings, type StoredSettings } from "../../src/analytics/account-settings.js";
 import { metrics } from "../../src/analytics/catalog.js";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
-import { defaultRetention } from "../../src/analytics/retention.js";
 import { markAllConversations } from "../../src/db/conversations/marks.js";
 import { rebuildConversations } from "../../src/db/conversations/rebuild.js";
-import { foldBatch } from "../../src/db/fold/fold-account.js";
 import {
   createAccount,
   findConfiguredAccount,
@@ -15,7 +13,6 @@ import {
   updateAccount,
 } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
-import { retainAccount } from "../../src/db/retention/retain-account.js";
 import { measureEverything } from "../../src/db/rollups/everything.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
 import { buildWantedZone } from "../../src/db/rollups/zones.js";
@@ -24,15 +21,16 @@ import type { EventJson } from "../../src/sources/canonical-event.js";
 import { casesOf } from "../support/cases.js";
 import { conversationHistories } from "../support/conversation-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
+import { foldPieces } from "../support/folded.js";
 import { expectRows, oracleQuery, query } from "../support/metrics-cells.js";
 import { oracleMetrics } from "../support/oracle.js";
 import { oracleConversations } from "../support/oracle-conversations.js";
 import { oracleFlow } from "../support/oracle-flows.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
+import { type Moment, retainToTheEnd } from "../support/retained.js";
 import { storeEvents } from "../support/stored-events.js";
 
 const CASES = casesOf("RETENTION", { few: 12, many: 40 });
-const DAY_MS = 24 * 3_600_000;
 const ZONE = "Europe/Berlin";
 const NEVER = new AbortController().signal;
 
@@ -54,7 +52,6 @@ const moments = fc.record({
   rebuilds: fc.boolean(),
   settles: fc.boolean(),
 });
-type Moment = Parameters<Parameters<typeof moments.map>[0]>[0];
 
 const cases = conversationHistories("a").chain((history) =>
   fc.record({
@@ -65,14 +62,7 @@ const cases = conversationHistories("a").chain((history) =>
   }),
 );
 
-async function fold(accountId: string): Promise<void> {
-  let after: Awaited<ReturnType<typeof foldBatch>>["position"];
-  for (;;) {
-    const batch = await foldBatch(test.db, accountId, { after, limit: 50 });
-    if (batch.caughtUp) return;
-    after = batch.position;
-  }
-}
+const fold = (accountId: string) => foldPieces(test.db, accountId, 50);
 
 const configured = async (accountId: string) => (await findConfiguredAccount(test.db, accountId))!;
 
@@ -84,34 +74,10 @@ async function rebuild(accountId: string): Promise<void> {
 const expectSound = async (accountId: string) =>
   expect(await measureEverything(test.db, accountId, { rulesOf }, NEVER)).toMatchObject({ rows: 0 });
 
-async function retain(accountId: string, moment: Moment): Promise<void> {
-  const once = async (hasTime: () => boolean) =>
-    retainAccount(test.db, accountId, {
-      retention: {
-        ...defaultRetention,
-        events_days: 1,
-        messages_days: 31,
-        quarters_days: moment.quartersDays,
-      },
-      now: new Date(Date.parse(moment.floor) + 31 * DAY_MS),
-      signal: NEVER,
-      hasTime,
-      leaveMonthsToPartitions: false,
-      chunkRows: moment.chunkRows,
-      rules: rulesOf(await configured(accountId)),
-    });
-  if (moment.killedAfter !== null) {
-    let left = moment.killedAfter;
-    const killed = once(() => {
-      if (--left < 0) throw new Error("killed");
-      return true;
-    });
-    await killed.catch((error: Error) => expect(error.message).toBe("killed"));
-    // In step at any point between two chunks.
-    await expectSound(accountId);
-  }
-  expect(await once(() => true)).toMatchObject({ done: true });
-}
+const retain = async (accountId: string, moment: Moment) =>
+  retainToTheEnd(test.db, accountId, moment, () => expectSound(accountId), {
+    rules: rulesOf(await configured(accountId)),
+  });
 
 const choices = { responders: "human", clock: "first", hours: "elapsed" } as const;
 const ids = metrics.filter(({ rollup }) => rollup === "conversations").map(({ id }) => id);

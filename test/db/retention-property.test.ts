@@ -4,23 +4,21 @@ import { sql } from "kysely";
 import { DateTime } from "luxon";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
-import { defaultRetention } from "../../src/analytics/retention.js";
-import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { createAccount, findConfiguredAccount, queriedAccount } from "../../src/db/queries/accounts.js";
 import { readMetrics } from "../../src/db/queries/read-metrics.js";
-import { retainAccount } from "../../src/db/retention/retain-account.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
 import { casesOf } from "../support/cases.js";
 import { eventHistories, shuffleSplitDuplicate } from "../support/event-histories.js";
+import { foldPieces } from "../support/folded.js";
 import { expectRows, oracleQuery, query } from "../support/metrics-cells.js";
 import { oracleMetrics } from "../support/oracle.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
+import { type Moment, retainToTheEnd } from "../support/retained.js";
 import { storeEvents } from "../support/stored-events.js";
 
 const CASES = casesOf("RETENTION", { few: 20, many: 80 });
-const DAY_MS = 24 * 3_600_000;
 
 let test: TestDb;
 beforeAll(async () => {
@@ -39,8 +37,6 @@ const moments = fc.record({
   settles: fc.boolean(),
 });
 
-type Moment = Parameters<Parameters<typeof moments.map>[0]>[0];
-
 const cases = eventHistories("a").chain((history) =>
   fc.record({
     history: fc.constant(history),
@@ -50,43 +46,12 @@ const cases = eventHistories("a").chain((history) =>
   }),
 );
 
-async function foldAll(accountId: string): Promise<void> {
-  let after: Awaited<ReturnType<typeof foldBatch>>["position"];
-  for (;;) {
-    const batch = await foldBatch(test.db, accountId, { after, limit: 50 });
-    if (batch.caughtUp) return;
-    after = batch.position;
-  }
-}
+const foldAll = (accountId: string) => foldPieces(test.db, accountId, 50);
 
-async function retain(accountId: string, moment: Moment): Promise<void> {
-  const now = new Date(Date.parse(moment.floor) + 31 * DAY_MS);
-  const once = (hasTime: () => boolean) =>
-    retainAccount(test.db, accountId, {
-      retention: {
-        ...defaultRetention,
-        events_days: 1,
-        messages_days: 31,
-        quarters_days: moment.quartersDays,
-      },
-      now,
-      signal: new AbortController().signal,
-      hasTime,
-      leaveMonthsToPartitions: false,
-      chunkRows: moment.chunkRows,
-    });
-  if (moment.killedAfter !== null) {
-    let left = moment.killedAfter;
-    const killed = once(() => {
-      if (--left < 0) throw new Error("killed");
-      return true;
-    });
-    await killed.catch((error: Error) => expect(error.message).toBe("killed"));
-    // In step at any point between two chunks.
-    expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 });
-  }
-  expect(await once(() => true)).toMatchObject({ done: true });
-}
+const retain = (accountId: string, moment: Moment) =>
+  retainToTheEnd(test.db, accountId, moment, async () =>
+    expect(await measureDrift(test.db, accountId)).toMatchObject({ rows: 0 }),
+  );
 
 /** A status of every message, later than any floor. */
 const lateStatuses = (history: readonly EventJson[]): EventJson[] =>
