@@ -86,14 +86,13 @@ const heldSql = (contact: string, condition: string, end: string) => `
 export function addCountsSql({ table, keys, count, freezes }: Counts, deltas: string): string {
   const key = keys.join(", ");
   const frozen = freezes ? "frozen" : "0 as frozen";
-  const matches = (row: string, other: string) =>
-    [`${row}.account_id = $1`, ...keys.map((one) => `${row}.${one} = ${other}.${one}`)].join(" and ");
+  const matches = ["r.account_id = $1", ...keys.map((one) => `r.${one} = d.${one}`)].join(" and ");
   return `
 ${table}_added as materialized (
   select ${keys.map((one) => `d.${one}`).join(", ")}, coalesce(o.${count}, 0) as held, coalesce(o.${count}, 0) + d.n as total,
-         coalesce(o.frozen, 0) as frozen
+         coalesce(o.frozen, 0) as frozen, o.held_ctid
   from ${deltas} d
-  left join lateral (select ${count}, ${frozen} from ${table} r where ${matches("r", "d")} limit 1) o on true
+  left join lateral (select ctid as held_ctid, ${count}, ${frozen} from ${table} r where ${matches} limit 1) o on true
 ),
 ${table}_upserted as (
   insert into ${table} (account_id, ${key}, ${count})
@@ -102,7 +101,8 @@ ${table}_upserted as (
   on conflict (account_id, ${key}) do update set ${count} = excluded.${count}
 ),
 ${table}_emptied as (
-  delete from ${table} r using ${table}_added gone
-  where ${matches("r", "gone")} and gone.total = 0 and gone.held <> 0 and gone.frozen = 0
+  delete from ${table} where account_id = $1 and ctid = any(array(
+    select held_ctid from ${table}_added where total = 0 and held <> 0 and frozen = 0
+  ))
 )`;
 }
