@@ -1,10 +1,12 @@
-import { CompiledQuery } from "kysely";
+import { CompiledQuery, sql, type Transaction } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { attributionSql } from "../../src/db/conversations/attribution-statement.js";
 import { byMessagesSql } from "../../src/db/conversations/chat-months.js";
 import { rebuildSql } from "../../src/db/conversations/conversation-statement.js";
+import { takeMarks } from "../../src/db/conversations/rebuild.js";
 import { preferHashes, preferIndexes } from "../../src/db/fold/fold-account.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import type { Database } from "../../src/db/schema.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 
 const MESSAGES = 100_000;
@@ -35,16 +37,15 @@ interface Node {
 
 const nodes = (node: Node): Node[] => [node, ...(node.Plans ?? []).flatMap(nodes)];
 
-/** What the statement does to the messages, and how many of them it touches. */
-async function readsOfMessages(text: string, parameters: unknown[]) {
+type Explained = Promise<{ rows: { "QUERY PLAN": [{ Plan: Node }] }[] }>;
+
+/** What the statement does to a table and its partitions, and how many rows it touches. */
+async function readsOf(table: string, explain: (trx: Transaction<Database>) => Explained) {
   return test.db.transaction().execute(async (trx) => {
     await preferIndexes(trx);
-    if (text === rebuildSql) await preferHashes(trx);
-    const { rows } = await trx.executeQuery<{ "QUERY PLAN": [{ Plan: Node }] }>(
-      CompiledQuery.raw(`explain (analyze, format json) ${text}`, parameters),
-    );
+    const { rows } = await explain(trx);
     return nodes(rows[0]!["QUERY PLAN"][0].Plan)
-      .filter((node) => node["Relation Name"]?.startsWith("messages") && node["Node Type"].includes("Scan"))
+      .filter((node) => node["Relation Name"]?.startsWith(table) && node["Node Type"].includes("Scan"))
       .map((node) => ({
         type: node["Node Type"],
         index: node["Index Name"],
@@ -52,6 +53,12 @@ async function readsOfMessages(text: string, parameters: unknown[]) {
       }));
   });
 }
+
+const readsOfMessages = (text: string, parameters: unknown[]) =>
+  readsOf("messages", async (trx) => {
+    if (text === rebuildSql) await preferHashes(trx);
+    return trx.executeQuery(CompiledQuery.raw(`explain (analyze, format json) ${text}`, parameters));
+  });
 
 const chats = Array.from({ length: 20 }, (_, index) => `chat${index}`);
 const from = chats.map(() => new Date("2025-01-10T00:00:00Z"));
@@ -69,6 +76,23 @@ describe("the plans of a rebuild", () => {
     expect(reads).toHaveLength(1);
     expect(reads[0]).toMatchObject({ type: "Index Scan", index: expect.stringContaining("coalesce") });
     expect(reads[0]!.rows).toBeLessThan(IN_STRETCHES * 1.2);
+  });
+
+  it("take the oldest marks and no others, also before anything is known of how many there are", async () => {
+    const marks = 20_000;
+    await test.pool.query(
+      `insert into conversation_marks (account_id, chat_key, month, chat_id, from_at, to_at, counted_to)
+       select 'large', md5(n::text)::uuid, '2025-01-01', 'chat' || n, '2025-01-02', '2025-01-03', now() from generate_series(1, ${marks}) n`,
+    );
+    const reads = await readsOf(
+      "conversation_marks",
+      (trx) =>
+        sql`explain (analyze, format json) ${takeMarks("large", DAY_MS, 500)}`.execute(trx) as Explained,
+    );
+    expect(reads).toEqual([
+      { type: "Index Scan", index: "conversation_marks_by_age", rows: 500 },
+      { type: "Tid Scan", index: undefined, rows: 500 },
+    ]);
   });
 
   it("look for answers a window around the stretches, and touch only messages that change", async () => {

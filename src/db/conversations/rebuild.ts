@@ -1,4 +1,4 @@
-import { CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
+import { CompiledQuery, type RawBuilder, sql, type Transaction } from "kysely";
 import type { OpenHoursArrays } from "../../analytics/business-hours.js";
 import type { Db } from "../client.js";
 import {
@@ -52,7 +52,8 @@ export async function rebuildConversations(
 ): Promise<RebuiltBatch> {
   return db.transaction().execute(async (trx) => {
     await lockWatermark(trx, accountId);
-    const stretches = await takeMarks(trx, accountId, rules.gapMs, limit);
+    await preferIndexes(trx);
+    const { rows: stretches } = await takeMarks(accountId, rules.gapMs, limit).execute(trx);
     if (stretches.length === 0) return { stretches: 0, messages: 0, conversations: 0 };
     return rebuildStretches(trx, accountId, rules, stretches);
   });
@@ -60,7 +61,7 @@ export async function rebuildConversations(
 
 /**
  * Reads these stretches anew, whatever is marked: each lies in a month, and no conversation lies across its ends. Of what is
- * kept as it is nothing is read, but its live messages may have been answered since.
+ * kept as it is nothing is read, but its live messages may have been answered since. The caller prefers indexes.
  */
 export async function rebuildStretches(
   trx: Transaction<Database>,
@@ -68,7 +69,6 @@ export async function rebuildStretches(
   rules: ConversationRules,
   stretches: readonly Stretch[],
 ): Promise<RebuiltBatch> {
-  await preferIndexes(trx);
   await preferHashes(trx);
   const rebuilt = await trx.executeQuery<{ messages: number; conversations: number; deltas: number }>(
     CompiledQuery.raw(rebuildSql, freshParameters(accountId, rules, stretches.filter(isRead))),
@@ -136,24 +136,21 @@ export const attributedParameters = (
  * A conversation that began before the account's floor cannot be read whole, since retention has taken its beginning; it
  * stays as it is, and what is read begins after it.
  */
-async function takeMarks(
-  trx: Kysely<Database>,
+export const takeMarks = (
   accountId: string,
   gapMs: number,
   limit: number,
-): Promise<Stretch[]> {
-  const { rows } = await sql<Stretch>`
+): RawBuilder<Stretch> => sql<Stretch>`
     with floor as (
       select coalesce(messages_from, '-infinity') as floor from accounts where account_id = ${accountId}
     ),
     taken as (
       delete from conversation_marks m
-      using (
-        select chat_key, month from conversation_marks
+      where account_id = ${accountId} and ctid = any(array(
+        select ctid from conversation_marks
         where account_id = ${accountId} order by counted_to, marked_at, chat_key, month limit ${limit}
         for update skip locked
-      ) first
-      where m.account_id = ${accountId} and m.chat_key = first.chat_key and m.month = first.month
+      ))
       returning m.chat_key, m.chat_id, m.channel_id, m.from_at, m.to_at,
                 m.month::timestamp at time zone 'UTC' as month_from,
                 (m.month + interval '1 month') at time zone 'UTC' as month_to
@@ -173,6 +170,4 @@ async function takeMarks(
       select c.ended_at from conversations c
       where c.account_id = ${accountId} and c.chat_key = t.chat_key and c.started_at < floor
       order by c.started_at desc limit 1
-    ) kept on true`.execute(trx);
-  return rows;
-}
+    ) kept on true`;

@@ -15,7 +15,7 @@ import { freezeDeltasSql } from "./freeze.js";
  */
 export const conversationChunkSql = `
 with old as (
-  select chat_key, started_at, steps, ${conversationColumns.filter((name) => name !== "started_at").join(", ")}
+  select ctid as held, chat_key, started_at, steps, ${conversationColumns.filter((name) => name !== "started_at").join(", ")}
   from conversations
   where account_id = $1 and started_at < $2::timestamptz and ended_at < $2::timestamptz
   order by started_at, chat_key limit $3
@@ -28,7 +28,7 @@ chunk as materialized (
 chunk_turns as materialized (
   select t.*
   from chunk c cross join lateral (
-    select * from conversation_turns t
+    select ctid as held, * from conversation_turns t
     where t.account_id = $1 and t.chat_key = c.chat_key and t.conversation_started_at = c.started_at
   ) t
 ),
@@ -40,11 +40,9 @@ flow_states as (select 1 as sign, started_at, steps from chunk),${[
   freezeFlowsSql("flow_states"),
 ].join(",\n")},
 turns_removed as (
-  delete from conversation_turns gone using chunk
-  where gone.account_id = $1 and gone.chat_key = chunk.chat_key and gone.conversation_started_at = chunk.started_at
+  delete from conversation_turns where account_id = $1 and ctid = any(array(select held from chunk_turns))
 ),
 removed as (
-  delete from conversations gone using chunk
-  where gone.account_id = $1 and gone.chat_key = chunk.chat_key and gone.started_at = chunk.started_at
+  delete from conversations where account_id = $1 and ctid = any(array(select held from chunk))
 )
 select count(*)::integer as rows from chunk`;

@@ -20,8 +20,8 @@ export async function foldToTheEnd(session: Db, accountId: string, signal: Abort
 /** What is frozen with the rows of a source, and how those are picked and removed. */
 interface Retired {
   table: string;
-  /** Columns that name a row after the account. */
-  keys: readonly string[];
+  /** Columns that are read beside those that contribute. */
+  also: readonly string[];
   isOld: string;
   order: string;
   /** Common table expressions beside, over `chunk`. */
@@ -31,13 +31,17 @@ interface Retired {
 const isOldMessage = "anchor_at < $2::timestamptz";
 const messages: Omit<Retired, "isOld" | "order"> = {
   table: "messages",
-  keys: ["message_id"],
+  also: ["message_id"],
   beside: [
     presenceDeltasSql("states"),
     freezePresenceSql(PRESENCE_DELTAS),
     `recipients_gone as (
-  delete from message_recipients gone using chunk
-  where gone.account_id = $1 and gone.message_id = chunk.message_id
+  delete from message_recipients where account_id = $1 and ctid = any(array(
+    select r.held from chunk cross join lateral (
+      select ctid as held from message_recipients
+      where account_id = $1 and message_id = chunk.message_id offset 0
+    ) r
+  ))
 )`,
     `remembered as (
   insert into retired_messages (account_id, id) select distinct $1, md5(message_id)::uuid from chunk
@@ -52,7 +56,7 @@ const retired: readonly Retired[] = [
   { ...messages, isOld: "anchor_at is null and updated_at < $2::timestamptz", order: "message_id" },
   {
     table: "preference_changes",
-    keys: ["contact_id", "occurred_at", "is_opt_out", "channel_key"],
+    also: [],
     isOld: "occurred_at < $2::timestamptz",
     order: "occurred_at",
     beside: [],
@@ -65,23 +69,22 @@ const retired: readonly Retired[] = [
  */
 export const messageChunkStatements = retired.map(chunkSql);
 
-function chunkSql({ table, keys, isOld, order, beside }: Retired): string {
+function chunkSql({ table, also, isOld, order, beside }: Retired): string {
   const [only, ...others] = rolledUp.flatMap(({ family, sources }) =>
     sources.filter((one) => one.table === table).map((source) => ({ family, source })),
   );
   if (!only || others.length > 0) throw new Error(`${table} contributes to one family`);
   const { family, source } = only;
-  const columns = [...new Set([...keys, ...source.columns])].join(", ");
+  const columns = [...new Set([...also, ...source.columns])].join(", ");
   return `
 with chunk as materialized (
-  select ${columns} from ${table} where account_id = $1 and ${isOld} order by ${order} limit $3
+  select ctid as held, ${columns} from ${table} where account_id = $1 and ${isOld} order by ${order} limit $3
 ),
 ${[
   source.deltas("chunk"),
   freezeDeltasSql(family),
   `removed as (
-  delete from ${table} gone using chunk
-  where gone.account_id = $1 and ${keys.map((key) => `gone.${key} = chunk.${key}`).join(" and ")}
+  delete from ${table} where account_id = $1 and ctid = any(array(select held from chunk))
 )`,
   ...beside,
 ].join(",\n")}
