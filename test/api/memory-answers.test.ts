@@ -33,6 +33,14 @@ describe("answers in memory", () => {
     expect(answers.size()).toEqual({ entries: 0, bytes: 0 });
   });
 
+  it("leave when they are too old, also if nobody asks for them again", () => {
+    let nowMs = 0;
+    const answers = createMemoryAnswers({ maxBytes: 1_000_000, nowMs: () => nowMs });
+    for (; nowMs < 100; nowMs++) answers.set(`version-${nowMs}`, answerOf(1_000), 10);
+    expect(answers.size().entries).toBe(10);
+    expect(answers.size().bytes).toBeLessThan(15_000);
+  });
+
   it("are not pushed out by one that is large", () => {
     const answers = createMemoryAnswers({ maxBytes: 10_000, nowMs: () => 0 });
     answers.set("small", answerOf(10), 1_000);

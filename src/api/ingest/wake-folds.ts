@@ -2,7 +2,7 @@ import type { Enqueue } from "../../jobs/define-job.js";
 import { foldEvents } from "../../jobs/fold-events.js";
 import { type Log, seldomWarnings } from "../../log.js";
 
-/** New events of an account ask for one fold per this time: short for a reader, long for the queue. */
+/** New events ask for a fold at once, and again after this time: short for a reader, long for the queue. */
 const COALESCE_MS = 150;
 /** Enqueues at a time: a round of many accounts must not flood the queue's connection. */
 const CONCURRENCY = 16;
@@ -23,6 +23,7 @@ export function createFoldWaker(enqueue: Enqueue, log: Log): FoldWaker {
   let pending = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   let round: Promise<void> | undefined;
+  let startedMs = Number.NEGATIVE_INFINITY;
 
   async function runRound(): Promise<void> {
     const accounts = [...pending].values();
@@ -46,18 +47,23 @@ export function createFoldWaker(enqueue: Enqueue, log: Log): FoldWaker {
   function start(): Promise<void> {
     clearTimeout(timer);
     timer = undefined;
+    startedMs = performance.now();
     round = runRound().finally(() => {
       round = undefined;
-      if (pending.size > 0) timer ??= setTimeout(start, COALESCE_MS);
+      if (pending.size > 0) startSoon();
     });
     return round;
+  }
+
+  function startSoon(): void {
+    timer ??= setTimeout(start, Math.max(0, startedMs + COALESCE_MS - performance.now()));
   }
 
   return {
     wake(accountId) {
       pending.add(accountId);
       // A slow queue stretches the rounds: what gathers meanwhile follows in one.
-      if (round === undefined) timer ??= setTimeout(start, COALESCE_MS);
+      if (round === undefined) startSoon();
     },
     async flush() {
       await round;

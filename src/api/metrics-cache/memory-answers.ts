@@ -26,7 +26,10 @@ export interface MemoryAnswers {
   size(): { entries: number; bytes: number };
 }
 
-/** Answers of one process, by the time of their last use; the oldest leave when there are more than `maxBytes`. */
+/**
+ * Answers of one process, by the time of their last use; the oldest leave when there are more than `maxBytes`, or when they
+ * are too old: a fold makes answers that nobody asks for again, and what is not needed is no reason to fill the memory.
+ */
 export function createMemoryAnswers(options: { maxBytes: number; nowMs: () => number }): MemoryAnswers {
   const entries = new Map<string, { answer: Answer; bytes: number; expiresAtMs: number }>();
   let bytes = 0;
@@ -51,7 +54,12 @@ export function createMemoryAnswers(options: { maxBytes: number; nowMs: () => nu
       remove(key);
       const needed = answer.bytes.length + 2 * key.length + ENTRY_BYTES;
       if (needed > options.maxBytes * LARGEST_SHARE || ttlMs <= 0) return;
-      entries.set(key, { answer, bytes: needed, expiresAtMs: options.nowMs() + ttlMs });
+      const nowMs = options.nowMs();
+      for (const [oldest, entry] of entries) {
+        if (entry.expiresAtMs > nowMs) break;
+        remove(oldest);
+      }
+      entries.set(key, { answer, bytes: needed, expiresAtMs: nowMs + ttlMs });
       bytes += needed;
       while (bytes > options.maxBytes) remove(entries.keys().next().value!);
     },

@@ -7,7 +7,7 @@ import { serviceVersion } from "../service-version.js";
 import { type Answer, createMemoryAnswers, toAnswer } from "./memory-answers.js";
 import { createRedisAnswers } from "./redis-answers.js";
 import { createTurns } from "./turns.js";
-import { createVersionReader } from "./version-reader.js";
+import { createVersionReader, MAX_LOOKUPS } from "./version-reader.js";
 
 const MINUTE_MS = 60_000;
 
@@ -21,8 +21,8 @@ export interface Question {
   parts: string;
   /** The answer also depends on the time: it is computed for the start of the minute and holds for that minute. */
   dependsOnNow?: boolean;
-  /** The caller bounds how many it asks for at a time, and is not kept waiting behind those that do not. */
-  atOnce?: boolean;
+  /** Streams ask it, whose readers are to see a change soon: it is not kept waiting behind requests. */
+  isFollowed?: boolean;
   /** The answer as it goes out as JSON. `now` is the start of the minute where the answer depends on it. */
   compute(now: Date): Promise<unknown>;
 }
@@ -63,7 +63,8 @@ function createMetricsCache(context: Context): MetricsCache {
   const readVersion = createVersionReader((accountIds) => findFoldVersions(db, accountIds));
   // A fold makes all questions about an account new at once. The versions, which every request needs, must find a
   // database connection all the same.
-  const inTurn = createTurns(Math.max(1, Math.floor(config.database.poolSize / 2)));
+  const turns = Math.max(1, Math.floor((config.database.poolSize - MAX_LOOKUPS) / 2));
+  const inTurn = { requests: createTurns(turns), streams: createTurns(turns) };
   const flights = new Map<string, Promise<{ answer: Answer; source: Source }>>();
   const counts: Record<Source, number> = { memory: 0, shared: 0, collapsed: 0, computed: 0 };
 
@@ -75,8 +76,9 @@ function createMetricsCache(context: Context): MetricsCache {
       memory.set(key, answer, known.ttlMs);
       return { answer, source: "shared" as const };
     }
-    const compute = async () => JSON.stringify(await question.compute(now));
-    const json = await (question.atOnce ? compute() : inTurn(compute));
+    const json = await inTurn[question.isFollowed ? "streams" : "requests"](async () =>
+      JSON.stringify(await question.compute(now)),
+    );
     const answer = toAnswer(Buffer.from(json));
     memory.set(key, answer, ttlMs);
     shared?.set(key, answer.bytes, ttlMs);

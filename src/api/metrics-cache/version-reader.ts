@@ -1,7 +1,7 @@
 import type { FoldVersion } from "../../db/queries/fold-versions.js";
 
 /** Lookups at a time: one that hangs must not hold up everybody else. */
-const MAX_LOOKUPS = 2;
+export const MAX_LOOKUPS = 2;
 
 type Find = (accountIds: readonly string[]) => Promise<Map<string, FoldVersion>>;
 

@@ -3,8 +3,11 @@ import { AppError } from "../../errors.js";
 import type { MetricsCache, Question } from "../metrics-cache/metrics-cache.js";
 import { isNews, type Moment, type StreamClient, toEvent } from "./stream-client.js";
 
-/** Requests need database connections too, and all topics may change at once. These do not wait for theirs. */
-const MAX_COMPUTATIONS = 2;
+/**
+ * More than have a turn at the database, so that none waits for one whose answer another process has. The rest can still be
+ * replaced by what is newer.
+ */
+const MAX_COMPUTATIONS = 16;
 
 /**
  * One question that clients follow: computed once for a version, and for a minute where it depends on the time, the same
@@ -44,7 +47,7 @@ export function createTopics(cache: MetricsCache, onFailure: (error: unknown) =>
   };
   const compute = async (topic: Topic, moment: Moment) => {
     try {
-      const { answer } = await cache.answer({ ...topic.questionOf(moment), atOnce: true });
+      const { answer } = await cache.answer({ ...topic.questionOf(moment), isFollowed: true });
       if (isNews(moment, topic.latest?.moment))
         topic.latest = { moment, event: toEvent(moment, answer.bytes) };
       deliver(topic);

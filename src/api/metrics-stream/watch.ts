@@ -16,7 +16,7 @@ export interface StreamTimings {
 }
 
 export const shippedTimings: StreamTimings = {
-  pollMs: 250,
+  pollMs: 100,
   heartbeatMs: 15_000,
   identityMs: KEY_TTL_MS,
   stalledMs: 30_000,
