@@ -38,10 +38,12 @@ export function createApp(
   app.set("trust proxy", false);
   app.set("query parser", "simple");
   app.enable("case sensitive routing");
-  app.use(requestScope(context.log, options.draining ?? new AbortController().signal));
+  app.use(requestScope(app, context.log, options.draining ?? new AbortController().signal));
   if (context.config.http.secureHeaders) app.use(secureHeaders());
   app.use("/admin", createBullBoard(context));
-  for (const [path, methods] of byPath(routes)) app.all(path, dispatch(methods, context));
+  const handlers = byPath(routes).map(([path, methods]) => [path, dispatch(methods, context)] as const);
+  app.use(byName(new Map(handlers)));
+  for (const [path, handler] of handlers) app.all(path, handler);
   app.use(() => {
     throw new NotFound("not_found", "There is nothing at this path.");
   });
@@ -49,6 +51,13 @@ export function createApp(
   app.locals.routes = routes;
   return app;
 }
+
+/** Express tries one path after the other. Those without parameters, which are asked for most, are found at once. */
+const byName =
+  (handlers: ReadonlyMap<string, RequestHandler>): RequestHandler =>
+  (request, response, next) =>
+    (handlers.get(request.path) ?? passOn)(request, response, next);
+const passOn: RequestHandler = (_request, _response, next) => next();
 
 /** Every declared route of an application, for tests and documentation. */
 export const listRoutes = (app: Express): readonly Route[] => app.locals.routes as readonly Route[];

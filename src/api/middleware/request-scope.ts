@@ -1,32 +1,69 @@
 import { randomUUID } from "node:crypto";
-import type { Request, RequestHandler, Response } from "express";
+import type { Express, Request, RequestHandler, Response } from "express";
 import { RequestTimeout, Unavailable } from "../../errors.js";
 import type { Log } from "../../log.js";
 import type { PublicRequest } from "../route.js";
 import { sendProblem } from "./problem.js";
 
-const aborts = new WeakMap<Request, AbortController>();
+const ENDING = Symbol("ending");
+const LOG = Symbol("log");
+interface Scoped extends Request {
+  id: string;
+  [ENDING]: Ending;
+  [LOG]?: Log;
+}
+
+/** What ends a request before its time. Most end by themselves and nobody asks, so there is a signal for those who do. */
+class Ending {
+  #controller: AbortController | undefined;
+  #reason: Error | undefined;
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#reason) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(reason: Error): void {
+    this.#reason ??= reason;
+    this.#controller?.abort(reason);
+  }
+}
 
 /** Gives each request its id, its log, its signals and its one access line. */
-export function requestScope(log: Log, draining: AbortSignal): RequestHandler {
+export function requestScope(app: Express, log: Log, draining: AbortSignal): RequestHandler {
+  Object.defineProperties(app.request, {
+    log: {
+      get(this: Scoped) {
+        this[LOG] ??= log.child({ requestId: this.id });
+        return this[LOG];
+      },
+    },
+    abandoned: {
+      get(this: Scoped) {
+        return this[ENDING].signal;
+      },
+    },
+    draining: { value: draining },
+  });
   return (request, response, next) => {
     const started = performance.now();
     const id = randomUUID();
-    const requestLog = log.child({ requestId: id });
-    const abort = new AbortController();
-    aborts.set(request, abort);
-    Object.assign(request, { id, log: requestLog, abandoned: abort.signal, draining });
+    const ending = new Ending();
+    Object.assign(request, { id, [ENDING]: ending });
     response.setHeader("x-request-id", id);
     response.setHeader("cache-control", "no-store");
     if (draining.aborted) response.setHeader("connection", "close");
     const { method } = request;
     const path = request.originalUrl.split("?", 1)[0]!;
     response.once("close", () => {
-      if (!response.writableFinished) abort.abort(new Error("the client is gone"));
+      if (!response.writableFinished) ending.abort(new Error("the client is gone"));
       const level = path.startsWith("/analytics/health") ? "debug" : "info";
       // Winston would make the line, whether or not anybody wants it.
-      if (!requestLog.isLevelEnabled(level)) return;
-      requestLog.log(level, "request", {
+      if (!log.isLevelEnabled(level)) return;
+      (request as PublicRequest).log.log(level, "request", {
         method,
         path,
         status: response.statusCode,
@@ -47,7 +84,7 @@ export function boundTime(request: Request, response: Response, timeoutMs: numbe
       : new Unavailable("timeout", `The request took longer than ${timeoutMs} ms.`, {
           headers: { "retry-after": "5" },
         });
-    aborts.get(request)?.abort(error);
+    (request as Scoped)[ENDING].abort(error);
     if (response.headersSent) {
       (request as PublicRequest).log.warn("answer cut short by the time-out");
       response.destroy();
