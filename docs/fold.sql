@@ -461,8 +461,7 @@ quarter_deltas as materialized (
            nullif(sum(total) filter (where code = -3), 0)::bigint as recipients,
            nullif(sum(total) filter (where code = -4), 0)::bigint as recipients_delivered,
            nullif(sum(total) filter (where code = -5), 0)::bigint as recipients_read,
-           array_agg(code) filter (where n <> 0 and code >= 0) as bins,
-           array_agg(n) filter (where n <> 0 and code >= 0) as counts
+           array_agg(code order by code) filter (where n <> 0 and code >= 0) as bins, array_agg(n order by code) filter (where n <> 0 and code >= 0) as counts
     from binned group by bucket, dimensions_id
   ) t using (bucket, dimensions_id)
 ),
@@ -507,9 +506,9 @@ presence_deltas as materialized (
 ),
 contact_presence_added as materialized (
   select d.zone_id, d.period, d.contact_id, d.starts, coalesce(o.messages, 0) as held, coalesce(o.messages, 0) + d.n as total,
-         coalesce(o.frozen, 0) as frozen
+         coalesce(o.frozen, 0) as frozen, o.held_ctid
   from presence_deltas d
-  left join lateral (select messages, frozen from contact_presence r where r.account_id = $1 and r.zone_id = d.zone_id and r.period = d.period and r.contact_id = d.contact_id and r.starts = d.starts limit 1) o on true
+  left join lateral (select ctid as held_ctid, messages, frozen from contact_presence r where r.account_id = $1 and r.zone_id = d.zone_id and r.period = d.period and r.contact_id = d.contact_id and r.starts = d.starts limit 1) o on true
 ),
 contact_presence_upserted as (
   insert into contact_presence (account_id, zone_id, period, contact_id, starts, messages)
@@ -518,8 +517,9 @@ contact_presence_upserted as (
   on conflict (account_id, zone_id, period, contact_id, starts) do update set messages = excluded.messages
 ),
 contact_presence_emptied as (
-  delete from contact_presence r using contact_presence_added gone
-  where r.account_id = $1 and r.zone_id = gone.zone_id and r.period = gone.period and r.contact_id = gone.contact_id and r.starts = gone.starts and gone.total = 0 and gone.held <> 0 and gone.frozen = 0
+  delete from contact_presence where account_id = $1 and ctid = any(array(
+    select held_ctid from contact_presence_added where total = 0 and held <> 0 and frozen = 0
+  ))
 ),
 presence_turned as materialized (
   select zone_id, period, contact_id, starts, total > 0 as is_there
@@ -563,9 +563,9 @@ cohort_deltas as (
 ),
 contact_cohorts_added as materialized (
   select d.zone_id, d.period, d.starts, d.first, coalesce(o.contacts, 0) as held, coalesce(o.contacts, 0) + d.n as total,
-         coalesce(o.frozen, 0) as frozen
+         coalesce(o.frozen, 0) as frozen, o.held_ctid
   from cohort_deltas d
-  left join lateral (select contacts, 0 as frozen from contact_cohorts r where r.account_id = $1 and r.zone_id = d.zone_id and r.period = d.period and r.starts = d.starts and r.first = d.first limit 1) o on true
+  left join lateral (select ctid as held_ctid, contacts, 0 as frozen from contact_cohorts r where r.account_id = $1 and r.zone_id = d.zone_id and r.period = d.period and r.starts = d.starts and r.first = d.first limit 1) o on true
 ),
 contact_cohorts_upserted as (
   insert into contact_cohorts (account_id, zone_id, period, starts, first, contacts)
@@ -574,8 +574,9 @@ contact_cohorts_upserted as (
   on conflict (account_id, zone_id, period, starts, first) do update set contacts = excluded.contacts
 ),
 contact_cohorts_emptied as (
-  delete from contact_cohorts r using contact_cohorts_added gone
-  where r.account_id = $1 and r.zone_id = gone.zone_id and r.period = gone.period and r.starts = gone.starts and r.first = gone.first and gone.total = 0 and gone.held <> 0 and gone.frozen = 0
+  delete from contact_cohorts where account_id = $1 and ctid = any(array(
+    select held_ctid from contact_cohorts_added where total = 0 and held <> 0 and frozen = 0
+  ))
 )
 select (select count(*)::integer from batch) as events,
        (select count(*)::integer from changed) as messages,

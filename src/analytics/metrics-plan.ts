@@ -18,6 +18,8 @@ export interface RollupPlan {
   rollup: Exclude<RollupName, "contacts">;
   /** Additive columns to sum. */
   columns: readonly string[];
+  /** Those of them that only totals need: coverage is told of the whole range. */
+  ofTotals: readonly string[];
   durations: readonly DurationPlan[];
   /** A group exists where one of these is above 0. */
   presence: readonly string[];
@@ -82,12 +84,11 @@ export function planMetrics(query: MetricsQuery): MetricsPlan {
     rollups,
     contacts: metrics.some(({ rollup }) => rollup === "contacts") ? planContacts(query, starts) : undefined,
     asksAge: metrics.some(({ measure }) => measure.kind === "age"),
-    measure: (group, spanMs) =>
-      Object.fromEntries(metrics.map((metric) => [metric.id, metricValue(metric, query, group, spanMs)])),
-    sides: (id, group) => sidesOf(existing(id), query, group),
+    measure: measureOf(metrics, query),
+    sides: (id, group) => sidesOf(existing(id), query)(group),
     coverage: (group) => ({
-      provider_time: metricValue(existing(coverageIds.provider_time), query, group, 0),
-      receipts: metricValue(existing(coverageIds.receipts), query, group, 0),
+      provider_time: metricValue(existing(coverageIds.provider_time), query)(group, 0),
+      receipts: metricValue(existing(coverageIds.receipts), query)(group, 0),
     }),
   };
 }
@@ -112,9 +113,11 @@ function planRollups(query: MetricsQuery, metrics: readonly Metric[]): RollupPla
     const levels = ofQueue.length > 0 ? ["queued", "dequeued"] : [];
     const waits = durationsOf(query, ofQueue).map(({ column }) => column);
     const columns = [...new Set([...own.flatMap((metric) => columnsOf(metric, query)), ...levels])];
+    const ofRows = new Set([...columnsOfAsked(query, metrics, rollup), ...levels]);
     return {
       rollup,
       columns,
+      ofTotals: columns.filter((name) => !ofRows.has(name)),
       durations: durationsOf(query, own),
       // A movement that is left out would be missing in the levels after it.
       presence: [
@@ -196,44 +199,88 @@ const presenceColumns = (query: MetricsQuery, rollup: RollupPlan["rollup"]): str
   return counts[rollup].map((count) => columnOf(count, query));
 };
 
-function metricValue(metric: Metric, query: Asked, group: MetricsGroup, spanMs: number): number | null {
+/** Of each group of a query by what it is asked: which columns that are is settled once, not for each of thousands of groups. */
+function measureOf(metrics: readonly Metric[], query: Asked): MetricsPlan["measure"] {
+  const values = metrics.map((metric) => [metric.id, metricValue(metric, query)] as const);
+  return (group, spanMs) => {
+    const measured: Record<string, number | null> = {};
+    for (const [id, value] of values) measured[id] = value(group, spanMs);
+    return measured;
+  };
+}
+
+type Value = (group: MetricsGroup, spanMs: number) => number | null;
+
+function metricValue(metric: Metric, query: Asked): Value {
+  const value = knownValue(metric, query);
+  return metric.needsQueue ? (group, spanMs) => (group.upto_queued ? value(group, spanMs) : null) : value;
+}
+
+function knownValue(metric: Metric, query: Asked): Value {
   const { measure } = metric;
-  if (metric.needsQueue && !group.upto_queued) return null;
-  const count = (name: string) => group[columnOf(name, query)] ?? 0;
-  const level = (came: string, went: string) => (group[`upto_${came}`] ?? 0) - (group[`upto_${went}`] ?? 0);
+  const column = (name: string) => columnOf(name, query);
+  const level = (of: { came: string; went: string }) => {
+    const [came, went] = [`upto_${of.came}`, `upto_${of.went}`];
+    return (group: MetricsGroup) => (group[came] ?? 0) - (group[went] ?? 0);
+  };
   switch (measure.kind) {
-    case "counter":
-      return count(measure.count);
+    case "counter": {
+      const count = column(measure.count);
+      return (group) => group[count] ?? 0;
+    }
     case "ratio": {
-      const { part, whole } = sidesOf(metric, query, group);
-      return whole === 0 ? null : part / whole;
+      const sides = sidesOf(metric, query);
+      return (group) => {
+        const { part, whole } = sides(group);
+        return whole === 0 ? null : part / whole;
+      };
     }
-    case "duration":
-      return durationValue(columnOf(measure.duration, query), measure.statistic, group);
+    case "duration": {
+      const { statistic } = measure;
+      const duration = column(measure.duration);
+      return (group) => durationValue(duration, statistic, group);
+    }
     case "level":
-      return level(measure.came, measure.went);
-    case "pace":
-      return spanMs > 0 ? count(measure.count) / (spanMs / 60_000) : null;
-    case "drain": {
-      const went = count(measure.went);
-      return spanMs > 0 && went > 0 ? (level(measure.came, measure.went) / went) * (spanMs / 1_000) : null;
+      return level(measure);
+    case "pace": {
+      const count = column(measure.count);
+      return (group, spanMs) => (spanMs > 0 ? (group[count] ?? 0) / (spanMs / 60_000) : null);
     }
-    case "distinct":
-      return group[`${measure.contacts}_contacts`] ?? 0;
+    case "drain": {
+      const went = column(measure.went);
+      const waiting = level(measure);
+      return (group, spanMs) => {
+        const count = group[went] ?? 0;
+        return spanMs > 0 && count > 0 ? (waiting(group) / count) * (spanMs / 1_000) : null;
+      };
+    }
+    case "distinct": {
+      const contacts = `${measure.contacts}_contacts`;
+      return (group) => group[contacts] ?? 0;
+    }
     case "age":
-      return group.oldest_age ?? null;
+      return (group) => group.oldest_age ?? null;
   }
 }
 
-function sidesOf({ id, measure }: Metric, query: Asked, group: MetricsGroup) {
+function sidesOf(
+  { id, measure }: Metric,
+  query: Asked,
+): (group: MetricsGroup) => { part: number; whole: number } {
   if (measure.kind !== "ratio") throw new RangeError(`${id} is no ratio`);
-  const sum = (names: readonly string[]) =>
-    names.reduce((total, name) => total + (group[columnOf(name, query)] ?? 0), 0);
   const side = (terms: Terms) => {
     const { plus, minus } = termsOf(measure, terms, query);
-    return sum(plus) - sum(minus);
+    const [added, taken] = [plus, minus].map((names) => names.map((name) => columnOf(name, query)));
+    return (group: MetricsGroup) => sumOf(group, added!) - sumOf(group, taken!);
   };
-  return { part: side(measure.part), whole: side(measure.whole) };
+  const [part, whole] = [side(measure.part), side(measure.whole)];
+  return (group) => ({ part: part(group), whole: whole(group) });
+}
+
+function sumOf(group: MetricsGroup, columns: readonly string[]): number {
+  let sum = 0;
+  for (const name of columns) sum += group[name] ?? 0;
+  return sum;
 }
 
 function durationValue(

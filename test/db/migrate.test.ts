@@ -39,6 +39,26 @@ describe("migrations", () => {
     expect(await schemaDifference(db)).toEqual(["9999-future"]);
   });
 
+  it("bins that an older build has kept in any order stand in order afterwards, each with its count", async () => {
+    const { url, pool } = await emptyDatabase();
+    await migrate(url, silentLog);
+    const { rows } = await pool.query<{ name: string }>(
+      "select table_name as name from information_schema.columns where column_name = 'bins' and table_schema = 'public'",
+    );
+    const tables = rows.map(({ name }) => name);
+    expect(tables).toHaveLength(10);
+    const keysOf = (name: string) => (name.startsWith("daily_") ? "zone_id, grouping, day" : "bucket");
+    for (const name of tables)
+      await pool.query(`insert into ${name} (account_id, dimensions_id, ${keysOf(name)}, bins, counts)
+        values ('shop', md5('x')::uuid, ${name.startsWith("daily_") ? "1, 0, '2026-01-01'" : "'2026-01-01'"}, '{1501,7,30,3}', '{1,2,3,-4}')`);
+    await pool.query("delete from kysely_migration where name = '0008-bins-in-order'");
+    await migrate(url, silentLog);
+    for (const name of tables)
+      expect((await pool.query(`select bins, counts from ${name}`)).rows).toEqual([
+        { bins: [3, 7, 30, 1501], counts: [-4, 2, 3, 1] },
+      ]);
+  });
+
   it("data restored into another cluster, where transaction ids start anew, loses no event", async () => {
     const { url, db, pool } = await emptyDatabase();
     await migrate(url, silentLog);

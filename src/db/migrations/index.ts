@@ -6,6 +6,7 @@ import * as accountSettings from "./0004-account-settings.js";
 import * as conversations from "./0005-conversations.js";
 import * as retention from "./0006-retention.js";
 import * as contacts from "./0007-contacts.js";
+import * as binsInOrder from "./0008-bins-in-order.js";
 
 /** In order of application; a migration that has shipped is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -16,4 +17,5 @@ export const migrations: Record<string, Migration> = {
   "0005-conversations": conversations,
   "0006-retention": retention,
   "0007-contacts": contacts,
+  "0008-bins-in-order": binsInOrder,
 };

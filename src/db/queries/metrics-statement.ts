@@ -46,6 +46,8 @@ export function metricsStatement(
     bind: (value) => `$${parameters.push(value)}`,
   };
   const isTimed = own.durations.length > 0;
+  // Most of an answer is rows, and what they do not show has a price on its way too.
+  const ofRow = (name: string) => (own.ofTotals.includes(name) ? `null::bigint as ${name}` : name);
   const sum = (name: string) => `coalesce(sum(${name}), 0)::bigint as ${name}`;
   const parts = [
     `freshness as materialized (${freshnessSql(own)})`,
@@ -58,7 +60,7 @@ export function metricsStatement(
     ...(isTimed ? durationParts(own.durations, family) : []),
     // A total without dimensions is there even if nothing is counted.
     `grouped as (
-  select * from counted
+  select ${["bucket", "grp", ...own.columns.map(ofRow)].join(", ")} from counted
   union all
   select ${[TOTAL, dims.length > 0 ? "grp" : "0", ...own.columns.map(sum)].join(", ")}
   from counted where bucket > ${TOTAL} group by ${dims.length > 0 ? "grp" : "()"}
@@ -189,7 +191,7 @@ function segmentSql(
     `${bucket} as bucket`,
     `${isJoined(reading) ? "d.grp" : "0"} as grp`,
     ...carriedColumns(reading).map((name) =>
-      isBefore && !own.levels.includes(name) ? `null::bigint as ${name}` : `r.${name}::bigint as ${name}`,
+      isBefore && !own.levels.includes(name) ? `null as ${name}` : `r.${name}`,
     ),
     ...(own.durations.length === 0
       ? []
@@ -225,6 +227,8 @@ function segmentSql(
  */
 function durationParts(durations: readonly DurationPlan[], family: RollupFamily): string[] {
   const slotOf = ({ column }: DurationPlan) => family.durations.indexOf(column);
+  // Bins are in order, so those of a slot are a range of them. How many come before it:
+  const edge = (slot: string) => `width_bucket(((${slot}) * ${BINS_PER_SLOT} - 1)::${family.binType}, bins)`;
   const picks = durations.flatMap((duration) => {
     const own = `slot = ${slotOf(duration)}`;
     return [
@@ -239,8 +243,15 @@ function durationParts(durations: readonly DurationPlan[], family: RollupFamily)
   return [
     `added as materialized (
   select bucket, grp, code, sum(count)::float8 as count
-  from picked cross join lateral unnest(bins, counts) as held(code, count)
-  where code / ${BINS_PER_SLOT} in (${durations.map(slotOf).join(", ")})
+  from (
+    select bucket, grp, unnest(bins[first:last]) as code, unnest(counts[first:last]) as count
+    from (
+      select bucket, grp, bins, counts, ${edge("slot")} + 1 as first, ${edge("slot + 1")} as last
+      from picked cross join (values ${durations.map((one) => `(${slotOf(one)})`).join(", ")}) asked(slot)
+      where bins is not null
+      offset 0
+    ) ranges
+  ) held
   group by bucket, grp, code having sum(count) <> 0
 )`,
     `ranked as (

@@ -135,7 +135,8 @@ function addRow(found: Map<string, Series>, plan: MetricsPlan, row: GroupRow): v
     };
     found.set(key, series);
   }
-  series.buckets.set(row.bucket!, { ...series.buckets.get(row.bucket!), ...row });
+  const known = series.buckets.get(row.bucket!);
+  series.buckets.set(row.bucket!, known ? { ...known, ...row } : row);
 }
 
 export const keyOf = (dimensions: readonly (string | number | null)[]): string => JSON.stringify(dimensions);
@@ -185,7 +186,9 @@ function bucketRows(plan: MetricsPlan, series: readonly Series[], now: Date): Me
     const spanMs = Math.min(end, now.getTime()) - Math.max(start, query.from.getTime());
     return series.flatMap(({ dimensions, buckets }) => {
       const group = buckets.get(index + 1);
-      return group || isFilled ? [{ bucket, ...dimensions, ...plan.measure(group ?? {}, spanMs) }] : [];
+      return group || isFilled
+        ? [Object.assign({ bucket }, dimensions, plan.measure(group ?? {}, spanMs))]
+        : [];
     });
   });
 }

@@ -1,5 +1,6 @@
 import { QUARTER_DELTAS } from "./deltas.js";
 import { additiveColumns, type Grain, groupingsOf, type RollupFamily } from "./family.js";
+import { binArrays } from "./summed.js";
 
 /** The differences of quarters that the account keeps. */
 export const keptQuartersSql = `(select * from ${QUARTER_DELTAS}
@@ -29,7 +30,7 @@ ${table}_met as materialized (
   where num_nonnulls(${[...columns, "bins"].map((one) => `d.${one}`).join(", ")}) > 0
 ),
 ${table}_merged as (
-  select row_no, array_agg(bin) as bins, array_agg(n) as counts
+  select row_no, ${binArrays("bin")}
   from (
     select row_no, bin, sum(n)::integer as n
     from (

@@ -7,7 +7,7 @@ import {
   groupingsOf,
   type RollupFamily,
 } from "./family.js";
-import { summedColumns } from "./summed.js";
+import { binArrays, summedColumns } from "./summed.js";
 
 export const bucketOf = (time: string): string =>
   `date_bin('${BUCKET_SECONDS} seconds', ${time}, 'epoch'::timestamptz)`;
@@ -81,8 +81,7 @@ ${QUARTER_DELTAS} as materialized (
                  `nullif(sum(total) filter (where code = ${sumCode(index)}), 0)::bigint as ${one}`,
              ),
            ].join(",\n           ")},
-           array_agg(code) filter (where n <> 0 and ${isBin}) as bins,
-           array_agg(n) filter (where n <> 0 and ${isBin}) as counts
+           ${binArrays("code", ` filter (where n <> 0 and ${isBin})`)}
     from binned group by bucket, dimensions_id
   ) t using (bucket, dimensions_id)
 )`;
@@ -138,7 +137,7 @@ day_bins as (
   group by member_no, day_no, bin having sum(n) <> 0
 ),
 binned_days as (
-  select member_no, day_no, array_agg(bin) as bins, array_agg(n) as counts
+  select member_no, day_no, ${binArrays("bin")}
   from day_bins group by member_no, day_no
 ),
 ${DAY_DELTAS} as materialized (

@@ -17,6 +17,10 @@ export const summedColumns = (family: RollupFamily, columns: readonly string[]):
     .map((name) => `nullif(sum(${name}), 0)::${columnType(family, name)} as ${name}`)
     .join(",\n           ");
 
+/** Bins with their counts `n`, in ascending order: readers take the range of one duration out of them. */
+export const binArrays = (bin: string, filter = ""): string =>
+  `array_agg(${bin} order by ${bin})${filter} as bins, array_agg(n order by ${bin})${filter} as counts`;
+
 /** A query that adds up the rows of one key, bin by bin; keys whose rows cancel out are left out. */
 export function summedSql(family: RollupFamily, { keys }: Pick<Grain, "keys">, relation: string): string {
   const columns = additiveColumns(family);
@@ -29,7 +33,7 @@ export function summedSql(family: RollupFamily, { keys }: Pick<Grain, "keys">, r
     from ${relation} group by ${key}
   ) added
   left join (
-    select ${key}, array_agg(bin) as bins, array_agg(n) as counts
+    select ${key}, ${binArrays("bin")}
     from (
       select ${key}, bin, sum(n)::integer as n
       from ${relation} cross join lateral unnest(bins, counts) as held(bin, n)
