@@ -6,7 +6,7 @@ import { temporaryFolder } from "./support.mjs";
  * benches, `-- --all` every one.
  */
 const families = {
-  core: ["ingest", "fold", "visible-delay", "export", "empty-reports", "killed-worker", "soak"],
+  core: ["ingest", "fold", "visible-delay", "export", "workbook", "empty-reports", "killed-worker", "soak"],
   analytics: ["year", "serving"],
 };
 

@@ -132,7 +132,12 @@ export const isInstalled = (program) => spawnSync(program, ["--version"]).status
 /** A call that must succeed; the answer's JSON. */
 export async function callJson(service, method, path, body, agent) {
   const bytes = body === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(body));
-  return send(service, { method, path, agent }, bytes, "application/json");
+  return JSON.parse(await send(service, { method, path, agent }, bytes, "application/json"));
+}
+
+/** Reads an answer to its last byte and leaves it unread. */
+export async function fetchBytes(service, path, agent) {
+  return send(service, { method: "GET", path, agent }, Buffer.alloc(0), "application/json");
 }
 
 async function startProcess(file, dataDir, settings, nodeOptions = []) {
@@ -180,8 +185,8 @@ async function startProcess(file, dataDir, settings, nodeOptions = []) {
 }
 
 /** Posts bytes that are ready and returns the parsed answer. */
-export const post = (service, body, contentType, agent) =>
-  send(service, { method: "POST", path: "/analytics/events", agent }, body, contentType);
+export const post = async (service, body, contentType, agent) =>
+  JSON.parse(await send(service, { method: "POST", path: "/analytics/events", agent }, body, contentType));
 
 /** One request, at little cost, to leave the machine to the service. */
 async function send({ url, apiKey }, { method, path, agent }, body, contentType) {
@@ -196,8 +201,7 @@ async function send({ url, apiKey }, { method, path, agent }, body, contentType)
   });
   sent.end(body);
   const [response] = await once(sent, "response");
-  const chunks = await response.toArray();
-  const text = Buffer.concat(chunks).toString();
-  if (response.statusCode >= 300) throw new Error(`${method} ${path}: ${response.statusCode} ${text}`);
-  return JSON.parse(text);
+  const bytes = Buffer.concat(await response.toArray());
+  if (response.statusCode >= 300) throw new Error(`${method} ${path}: ${response.statusCode} ${bytes}`);
+  return bytes;
 }

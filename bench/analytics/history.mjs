@@ -29,12 +29,8 @@ export const LARGEST = accountName(0);
 
 /** A year of whole local days up to yesterday; `daysEarlier`: longer at its beginning. */
 export function historyRange(daysEarlier = 0) {
-  const starts = bucketStarts(
-    Math.floor(Date.now() / DAY_MS) * DAY_MS - 2 * DAYS * DAY_MS,
-    Math.floor(Date.now() / DAY_MS) * DAY_MS,
-    "day",
-    TIME_ZONE,
-  );
+  const today = Math.floor(Date.now() / DAY_MS) * DAY_MS;
+  const starts = bucketStarts(today - (DAYS + daysEarlier + 2) * DAY_MS, today, "day", TIME_ZONE);
   return { from: new Date(starts.at(-1 - DAYS - daysEarlier)), to: new Date(starts.at(-1)) };
 }
 

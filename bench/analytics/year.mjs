@@ -6,7 +6,7 @@ import { foldBatch } from "../../dist/db/fold/fold-account.js";
 import { settleRollups } from "../../dist/db/rollups/settle.js";
 import { ingest, streamsOf, traffic } from "../core/traffic.mjs";
 import {
-  callJson,
+  fetchBytes,
   median,
   percentile,
   printBar,
@@ -95,7 +95,7 @@ export async function run(dataDir) {
         time_zone: TIME_ZONE,
         ...(dimension ? { group_by: dimension } : {}),
       });
-      return callJson(service, "GET", `/analytics/metrics?${query}`, undefined, agent);
+      return fetchBytes(service, `/analytics/metrics?${query}`, agent);
     };
     /** Milliseconds of each question; never the same one twice, unless it is asked a second time around. */
     const askAll = async ({ metrics, dimensions, earlier = 1 }) => {

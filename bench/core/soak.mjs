@@ -80,7 +80,11 @@ export async function run(dataDir) {
   async function follow() {
     let updates = 0;
     const headers = { authorization: `Bearer ${service.apiKey}` };
-    const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(MINUTES * 60_000)]);
+    // A signal made of others may be collected before it fires (Node 20).
+    const following = new AbortController();
+    const { signal } = following;
+    ending.signal.addEventListener("abort", () => following.abort());
+    const timer = setTimeout(() => following.abort(), MINUTES * 60_000);
     const path = questions(0).replace("/metrics?", "/metrics/stream?");
     try {
       const response = await fetch(service.url + path, { headers, signal });
@@ -89,6 +93,8 @@ export async function run(dataDir) {
       throw new Error("the stream of metrics ended");
     } catch (error) {
       if (!signal.aborted) throw error;
+    } finally {
+      clearTimeout(timer);
     }
     printFigure("soak_updates_followed", updates, "updates");
   }

@@ -70,8 +70,8 @@ export async function startService(options: {
   };
 
   try {
-    const givenUp = AbortSignal.any([options.signal, death.signal, AbortSignal.timeout(START_DEADLINE_MS)]);
-    const { url, apiKey } = await readyMessage(child, givenUp);
+    const late = AbortSignal.timeout(START_DEADLINE_MS);
+    const { url, apiKey } = await readyMessage(child, [options.signal, death.signal, late]);
     return { url, apiKey, died: death.signal, stop };
   } catch (error) {
     await stop();
@@ -79,9 +79,16 @@ export async function startService(options: {
   }
 }
 
-async function readyMessage(child: NodeJS.EventEmitter, signal: AbortSignal): Promise<ReadyMessage> {
+/** Each signal is listened to by itself: one made of others does not keep a time-out alive (Node 20). */
+async function readyMessage(
+  child: NodeJS.EventEmitter,
+  signals: readonly AbortSignal[],
+): Promise<ReadyMessage> {
   return await new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    for (const signal of signals) {
+      if (signal.aborted) return reject(signal.reason);
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    }
     child.on("message", (message: Partial<ReadyMessage>) => {
       if (message.type === "ready") resolve(message as ReadyMessage);
     });

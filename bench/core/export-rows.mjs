@@ -1,0 +1,57 @@
+import { createWriteStream } from "node:fs";
+import { get } from "node:http";
+import { pipeline } from "node:stream/promises";
+import { messageColumns, messagesFrom } from "../../dist/db/queries/message-rows.js";
+
+export const ACCOUNT = "export";
+const PERIOD = { from: "2026-01-01T00:00:00.000Z", to: "2027-01-01T00:00:00.000Z" };
+const COLUMNS = [
+  "account_id",
+  "message_id",
+  "channel_id",
+  "chat_id",
+  "contact_id",
+  "direction",
+  "content_kind",
+  "template",
+  "sent_at",
+  "delivered_at",
+  "read_at",
+  "status",
+  "updated_at",
+];
+
+/** Of the rows that are exported, in file order. */
+export const columns = COLUMNS.map((name) => messageColumns.find((column) => column.name === name));
+export const fromMessages = messagesFrom(
+  { accountId: ACCOUNT, from: new Date(PERIOD.from), to: new Date(PERIOD.to), filters: {} },
+  { ordered: true },
+);
+
+/** So many messages of a year, at most 3 million. */
+export async function seed(control, rows) {
+  await control.query("insert into accounts (account_id) values ($1)", [ACCOUNT]);
+  await control.query(
+    `insert into messages (account_id, message_id, anchor_at, sent_at, delivered_at, read_at, updated_at, direction,
+                           channel_id, chat_id, contact_id, content_kind, template)
+     select $1, 'wamid.' || md5(n::text), at, at, at + interval '2 s', case when n % 3 > 0 then at + interval '1 min' end,
+            at, 'outbound', 'shop-' || n % 3, '49151' || n % 50000, '49151' || n % 50000, 'template', 'offer_' || n % 20
+     from (select n, $2::timestamptz + n * interval '10 s' as at from generate_series(1, $3::integer) n) times`,
+    [ACCOUNT, PERIOD.from, rows],
+  );
+  await control.query("vacuum analyze messages");
+}
+
+/** Writes the answer of `GET /analytics/export` to a file. */
+export async function download({ url, apiKey }, format, file) {
+  const query = new URLSearchParams({
+    ...{ account_id: ACCOUNT, dataset: "messages", format, columns: COLUMNS.join() },
+    ...PERIOD,
+  });
+  const headers = { authorization: `Bearer ${apiKey}`, "accept-encoding": "identity" };
+  const response = await new Promise((resolve, reject) => {
+    get(new URL(`/analytics/export?${query}`, url), { headers }, resolve).on("error", reject);
+  });
+  if (response.statusCode !== 200) throw new Error(`GET /analytics/export: ${response.statusCode}`);
+  await pipeline(response, createWriteStream(file));
+}
