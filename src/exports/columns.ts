@@ -14,7 +14,7 @@ export interface Column {
 const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 /** RFC 3339 in UTC with milliseconds, the one form of an instant in every text format. */
-const instant = (sql: string): string =>
+export const instant = (sql: string): string =>
   `to_char(${sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
 
 const plain: Record<ColumnType, (sql: string) => string> = {

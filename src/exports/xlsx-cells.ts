@@ -6,11 +6,6 @@ const ELLIPSIS = "…";
 const FIRST_EXCEL_DATE_MS = Date.UTC(1900, 2, 2);
 const LAST_EXCEL_DATE_MS = Date.UTC(9999, 11, 31);
 
-export const numberFormats: Partial<Record<ColumnType, string>> = {
-  timestamp: "yyyy-mm-dd hh:mm:ss",
-  integer: "0",
-};
-
 /** What XML 1.0 forbids or reads as something else (CR), and DEL, which exceljs drops by itself. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
 const UNSAFE = /[\0-\x08\x0b-\x1f\x7f\ufffe\uffff]/g;

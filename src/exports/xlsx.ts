@@ -3,7 +3,8 @@ import { PassThrough, type Readable } from "node:stream";
 import type { stream as excelStream } from "exceljs";
 import type { ColumnType } from "./columns.js";
 import { wallTimes } from "./wall-time.js";
-import { cellWriter, numberFormats, sheetNames, textCell } from "./xlsx-cells.js";
+import { cellWriter, sheetNames, textCell } from "./xlsx-cells.js";
+import { CREATOR, headerOf, numberFormats, widthOf } from "./xlsx-layout.js";
 
 export interface XlsxColumn {
   name: string;
@@ -32,21 +33,7 @@ export interface XlsxOptions {
   /** For the properties of the document. */
   title?: string;
   description?: string;
-  /** Rows a sheet may hold, header included; the rest goes to a further sheet. Excel's own limit unless a test lowers it. */
-  maxSheetRows?: number;
 }
-
-const EXCEL_MAX_ROWS = 1_048_576;
-const CREATOR = "WhatsApp analytics";
-const defaultWidths: Record<ColumnType, number> = {
-  text: 24,
-  timestamp: 20,
-  integer: 12,
-  number: 12,
-  json: 40,
-};
-const WIDEST = 60;
-const FILTER_BUTTON_WIDTH = 3;
 
 type WorkbookWriter = InstanceType<typeof excelStream.xlsx.WorkbookWriter>;
 type WorksheetWriter = ReturnType<WorkbookWriter["addWorksheet"]>;
@@ -104,7 +91,6 @@ async function fill(output: PassThrough, options: XlsxOptions, closed: AbortSign
     nameSheet: sheetNames(),
     timeZone,
     wallTime: wallTimes(timeZone),
-    maxRows: options.maxSheetRows ?? EXCEL_MAX_ROWS,
     filters: [],
   };
   for (const sheet of options.sheets) {
@@ -126,7 +112,6 @@ interface Layout {
   nameSheet: (name: string) => string;
   timeZone: string;
   wallTime: (time: Date) => Date;
-  maxRows: number;
   /** Of every page so far. */
   filters: DefinedName[];
 }
@@ -138,14 +123,9 @@ async function writeSheet(
   closed: AbortSignal,
 ): Promise<void> {
   const writers = sheet.columns.map((column) => cellWriter(column.type, layout.wallTime));
-  let page = addPage(workbook, sheet, layout);
+  const page = addPage(workbook, sheet, layout);
   let used = 1;
   for await (const row of sheet.rows) {
-    if (used === layout.maxRows) {
-      endPage(page, sheet, used, layout);
-      page = addPage(workbook, sheet, layout);
-      used = 1;
-    }
     const added = page.addRow(writers.map((write, i) => write(row[i])));
     writers.forEach((_, i) => {
       const numFmt = sheet.formatOf?.(row, i);
@@ -184,13 +164,13 @@ function addPage(workbook: WorkbookWriter, sheet: XlsxSheet, layout: Layout): Wo
   const page = workbook.addWorksheet(layout.nameSheet(sheet.name), {
     views: [{ state: "frozen", ySplit: 1 }],
   });
-  const headers = sheet.columns.map(({ name, type }) =>
-    type === "timestamp" ? `${name} (${layout.timeZone})` : name,
-  );
+  const headers = sheet.columns.map((column) => headerOf(column, layout.timeZone));
   page.columns = sheet.columns.map((column, i) => {
     const numFmt = column.numberFormat ?? numberFormats[column.type];
-    const wanted = Math.max(defaultWidths[column.type], headers[i]!.length + FILTER_BUTTON_WIDTH);
-    return { width: column.width ?? Math.min(WIDEST, wanted), ...(numFmt ? { style: { numFmt } } : {}) };
+    return {
+      width: column.width ?? widthOf(column.type, headers[i]!),
+      ...(numFmt ? { style: { numFmt } } : {}),
+    };
   });
   const first = page.getRow(1);
   first.values = headers.map(textCell);

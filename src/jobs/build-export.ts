@@ -36,7 +36,7 @@ export const buildExport = defineJob({
           work.signal,
         );
         const name = fileName(request.dataset, request);
-        return { artifact: await publishFile(context, work, stream, { name, format: request.format }) };
+        return { artifact: await publishFile(context, work, stream, { name, ...request }) };
       },
       ({ artifact }) => (artifact ? context.artifacts.remove(artifact.key) : Promise.resolve()),
     ),

@@ -29,7 +29,7 @@ export const buildReport = defineJob({
         const request = reportRequest.parse(work.run.params);
         const stream = await openReport(request, context, work);
         const name = fileName(request.template, request);
-        return { artifact: await publishFile(context, work, stream, { name, format: request.format }) };
+        return { artifact: await publishFile(context, work, stream, { name, ...request }) };
       },
       ({ artifact }) => (artifact ? context.artifacts.remove(artifact.key) : Promise.resolve()),
     ),

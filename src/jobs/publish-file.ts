@@ -1,4 +1,5 @@
 import type { Artifact } from "../db/schema.js";
+import { type Compression, compressed, compressedFiles } from "../exports/compression.js";
 import type { JobContext } from "./define-job.js";
 import type { RunWork } from "./with-run.js";
 import type { RowStream } from "./write-messages.js";
@@ -10,8 +11,23 @@ const contentTypes = {
   xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 } as const;
 
-/** How a file of this format is served. */
-export const contentTypeOf = (format: keyof typeof contentTypes): string => contentTypes[format];
+interface FileKind {
+  /** Without an extension. */
+  name: string;
+  format: keyof typeof contentTypes;
+  compression?: Compression;
+}
+
+/** How a file is named and served. */
+export function servedAs({ name, format, compression = "none" }: FileKind): {
+  file_name: string;
+  content_type: string;
+} {
+  const plain = { file_name: `${name}.${format}`, content_type: contentTypes[format] };
+  if (compression === "none") return plain;
+  const { suffix, contentType } = compressedFiles[compression];
+  return { file_name: plain.file_name + suffix, content_type: contentType };
+}
 
 /**
  * Writes a stream of rows into the artifact store under a key of this claim alone, so that a worker which was taken
@@ -21,21 +37,21 @@ export async function publishFile(
   context: JobContext,
   { run, claim, progress, signal }: RunWork,
   stream: RowStream,
-  file: { name: string; format: keyof typeof contentTypes },
+  file: FileKind,
 ): Promise<Artifact> {
   const key = `${claim.runId}/${claim.fence}`;
-  stream.bytes.on("data", (chunk: Buffer) => {
+  const source = compressed(stream.bytes, file.compression ?? "none");
+  source.on("data", (chunk: Buffer) => {
     progress.bytes += chunk.length;
     progress.rows = stream.rows();
   });
-  stream.bytes.pause();
-  const { bytes, sha256 } = await context.artifacts.write(key, stream.bytes, signal);
+  source.pause();
+  const { bytes, sha256 } = await context.artifacts.write(key, source, signal);
   progress.rows = stream.rows();
   progress.bytes = bytes;
   return {
     key,
-    file_name: `${file.name}.${file.format}`,
-    content_type: contentTypeOf(file.format),
+    ...servedAs(file),
     bytes,
     rows: stream.rows(),
     sha256,

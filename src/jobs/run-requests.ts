@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { messageFields, metricsFields } from "../analytics/metrics-query.js";
 import { messageColumns } from "../db/queries/message-rows.js";
+import { type Compression, compressions, hasZstd } from "../exports/compression.js";
 import { csvDelimiters, csvNulls, defaultCsv } from "../exports/csv.js";
 import { safeText } from "../safe-text.js";
 import { dateOrders } from "../sources/imports/chat-dates.js";
@@ -39,10 +40,25 @@ export const csvFields = {
 export const csvRequest = z.strictObject(csvFields);
 export type CsvRequest = z.output<typeof csvRequest>;
 
+const compression = z
+  .enum(compressions)
+  .refine((name) => name !== "zstd" || hasZstd, {
+    error: "needs a server with Node 22.15 or later",
+    params: { code: "not_available" },
+  })
+  .default("none");
+
 const optionsFitFormat = (
-  value: { format: string; csv?: unknown; json?: unknown },
+  value: { format: string; csv?: unknown; json?: unknown; compression: Compression },
   context: z.RefinementCtx,
 ) => {
+  if (value.format === "xlsx" && value.compression !== "none")
+    context.addIssue({
+      code: "custom",
+      path: ["compression"],
+      message: "is not for the format xlsx, which is compressed already",
+      params: { code: "other_format" },
+    });
   for (const format of ["csv", "json"] as const)
     if (value[format] !== undefined && value.format !== format)
       context.addIssue({
@@ -70,14 +86,14 @@ export const reportRequest = z
     basis: metricsFields.basis,
     group_by: messageFields.group_by.prefault(["template"]),
     filters: messageFields.filters,
-    compression: z.literal("none").default("none"),
+    compression,
   })
   .superRefine(endsAfterItStarts)
   .superRefine(optionsFitFormat);
 export type ReportRequest = z.output<typeof reportRequest>;
 
 export const columnName = z.enum(messageColumns.map((column) => column.name) as [string, ...string[]]);
-export const exportFormats = ["csv", "ndjson"] as const;
+export const exportFormats = ["csv", "json", "ndjson", "xlsx"] as const;
 export type ExportFormat = (typeof exportFormats)[number];
 
 export const exportRequest = z
@@ -89,7 +105,7 @@ export const exportRequest = z
     columns: z.array(columnName).min(1).optional(),
     ...range,
     filters: messageFields.filters,
-    compression: z.literal("none").default("none"),
+    compression,
   })
   .superRefine(endsAfterItStarts)
   .superRefine(optionsFitFormat);

@@ -7,6 +7,8 @@ import { type CsvOptions, crlfRows, csvCopySql, csvHead } from "../exports/csv.j
 import { jsonArray, prettyDocument } from "../exports/json.js";
 import { countRows } from "../exports/measure.js";
 import { jsonCopySql, jsonLines } from "../exports/ndjson.js";
+import { xlsxCopySql } from "../exports/xlsx-rows.js";
+import { sheetWorkbook } from "../exports/xlsx-workbook.js";
 import type { ReportHead } from "./describe-report.js";
 
 export type MessageFormat = "csv" | "json" | "ndjson" | "xlsx";
@@ -49,27 +51,39 @@ interface MessageRequest {
 }
 
 /**
- * Streams messages as a file. Rows are selected and formatted in Postgres; Node moves bytes (only XLSX cells are made
- * here). Memory is constant. Rows come in the order of an index, so the same rows give the same bytes.
+ * Streams messages as a file. Rows are selected and formatted in Postgres; Node moves bytes. Memory is constant. Rows come in the order of an index, so the same rows give the same bytes.
  */
 export async function streamMessages(
   copy: CopySource,
   request: MessageRequest,
   signal: AbortSignal,
 ): Promise<RowStream> {
-  const { selection, columns, format, csv } = request;
-  const from = messagesFrom(selection, { ordered: true });
-  const sql = format === "csv" ? csvCopySql(columns, from, csv) : jsonCopySql(columns, from);
-  const source = await copy.stream(sql, signal);
+  const source = await copy.stream(copySqlOf(request), signal);
   const stream = await formatted(source, request);
   // Also when nothing was read of it yet, and so nothing of the source either.
   stream.bytes.once("close", () => source.destroy());
   return stream;
 }
 
+function copySqlOf({ selection, columns, format, csv, head }: MessageRequest): string {
+  const from = messagesFrom(selection, { ordered: true });
+  if (format === "csv") return csvCopySql(columns, from, csv);
+  if (format === "xlsx") return xlsxCopySql(columns, from, { timeZone: zoneOf(head) });
+  return jsonCopySql(columns, from);
+}
+
+const zoneOf = (head: ReportHead | undefined): string => head?.time_zone ?? "UTC";
+
 async function formatted(source: Readable, request: MessageRequest): Promise<RowStream> {
-  const { columns, format, csv, head } = request;
-  if (format === "xlsx") return streamWorkbook(source, columns, request);
+  const { columns, format, csv, head, createdAt } = request;
+  if (format === "xlsx")
+    return sheetWorkbook(source, {
+      sheetName: "messages",
+      columns,
+      createdAt,
+      timeZone: zoneOf(head),
+      ...(head && workbookHead(head)),
+    });
   if (format === "json" && request.pretty) return prettyDocument({ ...head }, "messages", jsonLines(source));
   const rows = format === "csv" ? crlfRows() : format === "json" ? jsonArray() : countRows();
   const start = format === "csv" ? csvHead(columns, csv) : "";
@@ -89,23 +103,6 @@ function joined(head: string, source: Readable, transform: NodeJS.ReadWriteStrea
     yield* transform as AsyncIterable<Buffer>;
   }
   return Readable.from(bytes(), { objectMode: false });
-}
-
-async function streamWorkbook(
-  source: Readable,
-  columns: readonly Column[],
-  { createdAt, head }: { createdAt: Date; head?: ReportHead },
-): Promise<RowStream> {
-  const { writeXlsx } = await import("../exports/xlsx.js");
-  let count = 0;
-  async function* rows() {
-    for await (const line of jsonLines(source)) {
-      count++;
-      yield Object.values(JSON.parse(line) as Record<string, unknown>);
-    }
-  }
-  const sheets = [{ name: "messages", columns, rows: rows() }];
-  return { bytes: writeXlsx({ sheets, createdAt, ...(head && workbookHead(head)) }), rows: () => count };
 }
 
 /** The zone and the document properties of a workbook. */

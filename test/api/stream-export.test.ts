@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { get as httpGet, type IncomingMessage } from "node:http";
+import * as xlsx from "@e965/xlsx";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { call, startTestApp, type TestApp } from "../support/app.js";
 import { seedMessages, seedRange } from "../support/work.js";
@@ -49,6 +50,19 @@ describe("the stream export", () => {
     expect((await get({ columns: "status", "filter[channel_id]": "nowhere" })).text).toBe("status\r\n");
   });
 
+  it("sends one array as JSON, and a workbook with a row a message", async () => {
+    const json = await get({ format: "json", columns: "message_id" });
+    expect(json.headers.get("content-type")).toBe("application/json; charset=utf-8");
+    const ids = (JSON.parse(json.text) as { message_id: string }[]).map((row) => row.message_id);
+    expect(ids).toHaveLength(messages);
+    const response = await fetch(app.url + pathOf({ format: "xlsx", columns: "message_id" }), {
+      headers: { authorization: `Bearer ${app.adminKey}` },
+    });
+    expect(response.headers.get("content-disposition")).toMatch(/\.xlsx"$/);
+    const sheet = xlsx.read(Buffer.from(await response.arrayBuffer())).Sheets.messages!;
+    expect(xlsx.utils.sheet_to_json(sheet, { header: 1 }).flat()).toEqual(["message_id", ...ids]);
+  });
+
   it("writes CSV as it is asked to", async () => {
     const { text } = await get({
       columns: "contact_id,status",
@@ -75,7 +89,7 @@ describe("the stream export", () => {
       return [status, json.errors?.[0]?.path ?? json.code];
     };
     expect(await wrong({ columns: "status,sms" })).toEqual([400, "columns[1]"]);
-    expect(await wrong({ format: "xlsx" })).toEqual([400, "format"]);
+    expect(await wrong({ format: "pdf" })).toEqual([400, "format"]);
     expect(await wrong({ dataset: "events" })).toEqual([400, "dataset"]);
     expect(await wrong({ to: seedRange.from })).toEqual([400, "to"]);
     expect(await wrong({ sort: "x" })).toEqual([400, "sort"]);

@@ -165,7 +165,9 @@ describe("XLSX", () => {
     expect(xml).toMatch(/<pane [^>]*ySplit="1" topLeftCell="A2" [^>]*state="frozen"/);
     expect(sheet["!autofilter"]).toEqual({ ref: `A1:T${corpus.length + 1}` });
     const filtered = `'messages'!$A$1:$T$${corpus.length + 1}`;
-    expect(book.Workbook?.Names).toEqual([{ Name: "_xlnm._FilterDatabase", Sheet: 0, Ref: filtered }]);
+    expect(book.Workbook?.Names).toEqual([
+      { Name: "_xlnm._FilterDatabase", Sheet: 0, Ref: filtered, Hidden: true },
+    ]);
     const cell = (row: number, column: number) =>
       sheet[xlsx.utils.encode_cell({ r: row, c: column })] as xlsx.CellObject | undefined;
     const types = Object.values(fileColumns);

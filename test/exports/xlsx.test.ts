@@ -194,20 +194,6 @@ describe("sheets", () => {
     expect(sheet.columns.map((one) => one.width)).toEqual([20, 5, 45]);
   });
 
-  test("continue on a further one when full", async () => {
-    const rows = Array.from({ length: 7 }, (_, i) => [i]);
-    const workbook = await read(
-      await workbookOf([{ name: "n", type: "integer" }], rows, { maxSheetRows: 4 }),
-    );
-    const content = workbook.worksheets.map((sheet) => [sheet.name, sheet.getColumn(1).values.slice(2)]);
-    for (const sheet of workbook.worksheets) expect(shown(sheet.getCell(1, 1))).toBe("n");
-    expect(content).toEqual([
-      ["Messages", [0, 1, 2]],
-      ["Messages 2", [3, 4, 5]],
-      ["Messages 3", [6]],
-    ]);
-  });
-
   test("take names that Excel accepts", async () => {
     const wanted = [
       "a/b:c*d?[e]",

@@ -7,7 +7,7 @@ import { createPool } from "../../db/client.js";
 import { createCopySource } from "../../db/copy.js";
 import { findAccount } from "../../db/queries/accounts.js";
 import { InvalidInput, Unavailable } from "../../errors.js";
-import { contentTypeOf, fileName } from "../../jobs/publish-file.js";
+import { fileName, servedAs } from "../../jobs/publish-file.js";
 import {
   type CsvRequest,
   columnName,
@@ -111,10 +111,13 @@ export function streamExportRoutes(context: Context): Route[] {
           throw new Unavailable("too_many_streams", `At most ${MAX_STREAMS} exports stream at a time.`, {
             headers: { "retry-after": "5" },
           });
-        const name = `${fileName(query.dataset, query)}.${query.format}`;
+        const { file_name, content_type } = servedAs({
+          name: fileName(query.dataset, query),
+          format: query.format,
+        });
         response.set({
-          "content-type": contentTypeOf(query.format),
-          "content-disposition": `attachment; filename="${name}"`,
+          "content-type": content_type,
+          "content-disposition": `attachment; filename="${file_name}"`,
         });
         if (request.method === "HEAD") {
           response.end();

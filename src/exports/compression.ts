@@ -1,0 +1,32 @@
+import { pipeline, type Readable, type Transform } from "node:stream";
+import * as zlib from "node:zlib";
+
+export const compressions = ["none", "gzip", "zstd"] as const;
+export type Compression = (typeof compressions)[number];
+
+/** What is added to the name of a file, and how it is served. */
+export const compressedFiles: Record<
+  Exclude<Compression, "none">,
+  { suffix: string; contentType: string }
+> = {
+  gzip: { suffix: ".gz", contentType: "application/gzip" },
+  zstd: { suffix: ".zst", contentType: "application/zstd" },
+};
+
+/** Fast rather than small: most files are fetched once. */
+const GZIP_LEVEL = 3;
+
+/** Node has it from 22.15 on. */
+const { createZstdCompress } = zlib as { createZstdCompress?: () => Transform };
+export const hasZstd = createZstdCompress !== undefined;
+
+/**
+ * The bytes of `source`, compressed on another thread; the same bytes give the same file. An error of the source is one of
+ * the result, and who destroys the result destroys the source. Throws where Node cannot compress so.
+ */
+export function compressed(source: Readable, compression: Compression): Readable {
+  if (compression === "none") return source;
+  if (compression === "gzip") return pipeline(source, zlib.createGzip({ level: GZIP_LEVEL }), () => {});
+  if (!createZstdCompress) throw new Error("zstd needs Node 22.15");
+  return pipeline(source, createZstdCompress(), () => {});
+}
