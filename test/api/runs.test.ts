@@ -142,8 +142,14 @@ describe("asking for a report", () => {
         "filters.template[0]",
       ]);
     expect(
-      await refused("exports", { account_id: "shop", dataset: "messages", format: "xlsx", ...seedRange }),
-    ).toEqual(["format"]);
+      await refused("exports", {
+        account_id: "shop",
+        dataset: "events",
+        format: "pdf",
+        compression: "zip",
+        ...seedRange,
+      }),
+    ).toEqual(["dataset", "format", "compression"]);
     expect(
       await refused("exports", {
         account_id: "shop",

@@ -92,8 +92,9 @@ async function answerWith(
   context: Context,
   spoil: (express: Express) => void,
   path = "/nowhere",
+  options: { draining?: AbortSignal } = {},
 ): Promise<Reply> {
-  const express = createApp(context, routes);
+  const express = createApp(context, routes, options);
   spoil(express);
   const server = createServer(express).listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -142,15 +143,22 @@ it.each(throwers)("F45: a middleware that %s, at any place", async (_how, middle
     expectHidden(await answerWith(app.context, (express) => insert(express, place, middleware)));
 });
 
-it("F45: the scope of the request itself", async () => {
-  const log = Object.create(app.context.log, {
-    child: {
-      value() {
-        throw bug();
-      },
+const failing = (name: string) => ({
+  [name]: {
+    get() {
+      throw bug();
     },
-  }) as Log;
-  expectHidden(await answerWith({ ...app.context, log }, () => {}, "/fine"));
+  },
+});
+
+it("F45: the scope of the request itself", async () => {
+  const draining = Object.create(new AbortController().signal, failing("aborted")) as AbortSignal;
+  expectHidden(await answerWith(app.context, () => {}, "/fine", { draining }));
+});
+
+it("F45: the log of the request", async () => {
+  const log = Object.create(app.context.log, failing("child")) as Log;
+  expectHidden(await answerWith({ ...app.context, log }, () => {}, "/ring"));
 });
 
 it.each([

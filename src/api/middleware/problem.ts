@@ -23,14 +23,13 @@ const warn = seldomWarnings();
  * The last middleware: every error becomes one RFC 9457 document and, if it is ours to fix, one log line under the
  * request's id. Depends on nothing that an earlier one may have failed to do.
  */
-export function errorHandler(processLog: Log): ErrorRequestHandler {
+export function errorHandler(log: Log): ErrorRequestHandler {
   return (error: unknown, request, response, _next) => {
     const scoped = request as Partial<PublicRequest>;
     if (scoped.id === undefined) {
       scoped.id = randomUUID();
       response.setHeader("x-request-id", scoped.id);
     }
-    const log = scoped.log ?? processLog;
     let known: AppError | undefined;
     try {
       known = toAppError(error);
