@@ -42,7 +42,7 @@ export function createApp(
   if (context.config.http.secureHeaders) app.use(secureHeaders());
   app.use("/admin", createBullBoard(context));
   const handlers = byPath(routes).map(([path, methods]) => [path, dispatch(methods, context)] as const);
-  app.use(byName(new Map(handlers)));
+  app.use(byName(new Map(handlers.filter(([path]) => !/[:*]/.test(path)))));
   for (const [path, handler] of handlers) app.all(path, handler);
   app.use(() => {
     throw new NotFound("not_found", "There is nothing at this path.");

@@ -255,6 +255,12 @@ describe("GET /analytics/timeline/{chat}", () => {
     }
   });
 
+  it("finds a chat that is named like the parameter of the path", async () => {
+    await store("shop", [received("named", 0, { chat_id: ":chat" })]);
+    const path = "/analytics/timeline/:chat?account_id=shop";
+    expect(idsOf(await call(app.url, "GET", path, { key: app.adminKey }))).toEqual(["named"]);
+  });
+
   it("takes ids of the greatest length, in any script", async () => {
     // Nothing in them repeats, so the database cannot store them in less.
     const text = (length: number, seed: number) =>
