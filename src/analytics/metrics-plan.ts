@@ -199,7 +199,7 @@ const presenceColumns = (query: MetricsQuery, rollup: RollupPlan["rollup"]): str
   return counts[rollup].map((count) => columnOf(count, query));
 };
 
-/** Of each group of a query by what it is asked: which columns that are is settled once, not for each of thousands of groups. */
+/** Which columns the metrics are made of is settled once for a query, not for each of its thousands of groups. */
 function measureOf(metrics: readonly Metric[], query: Asked): MetricsPlan["measure"] {
   const values = metrics.map((metric) => [metric.id, metricValue(metric, query)] as const);
   return (group, spanMs) => {

@@ -1,6 +1,6 @@
 import { CompiledQuery, sql, type Transaction } from "kysely";
 import type { Db } from "../client.js";
-import { lockWatermark, preferIndexes } from "../fold/fold-account.js";
+import { lockWatermark, preferHashes, preferIndexes } from "../fold/fold-account.js";
 import { longSession } from "../long-session.js";
 import { type ConfiguredAccountRow, findConfiguredAccount } from "../queries/accounts.js";
 import type { Database } from "../schema.js";
@@ -169,7 +169,7 @@ async function compare(
   };
   const read = stretches.filter(isRead);
   // As in a rebuild.
-  await sql`set local enable_nestloop = off`.execute(trx);
+  await preferHashes(trx);
   await count(compareSql, freshParameters(accountId, rules, read), read);
   await sql`set local enable_nestloop = on`.execute(trx);
   const keys = stretches.map((one) => one.chat_key);
