@@ -1,5 +1,5 @@
 /**
- * Adds up what the steps of `.ci/run` did: arguments `name=exit status=report file`. A step that failed without a failed
+ * Adds up what the steps of `.ci/run` did, and names what failed: arguments `name=exit status=report file`. A step that failed without a failed
  * test (the linter, a crash, a file that does not load) counts as one failure, so that zero always means success.
  */
 import { existsSync, readFileSync } from "node:fs";
@@ -21,6 +21,11 @@ process.exitCode = total.failed > 0 ? 1 : 0;
 function countTests(file) {
   if (!existsSync(file)) return { passed: 0, failed: 0, skipped: 0 };
   const report = JSON.parse(readFileSync(file, "utf8"));
+  for (const { name, message, assertionResults } of report.testResults) {
+    for (const { status, fullName, failureMessages } of assertionResults)
+      if (status === "failed") console.log(`FAILED ${name}: ${fullName}\n  ${firstLine(failureMessages[0])}`);
+    if (message) console.log(`FAILED ${name}: ${firstLine(message)}`);
+  }
   const broken = report.testResults.filter(
     ({ status, assertionResults }) =>
       status === "failed" && !assertionResults.some((test) => test.status === "failed"),
@@ -30,4 +35,8 @@ function countTests(file) {
     failed: report.numFailedTests + broken.length,
     skipped: report.numPendingTests + report.numTodoTests,
   };
+}
+
+function firstLine(text = "") {
+  return text.split("\n", 1)[0].slice(0, 300);
 }

@@ -1,7 +1,8 @@
 import { createWriteStream } from "node:fs";
 import { get } from "node:http";
 import { pipeline } from "node:stream/promises";
-import { messageColumns, messagesFrom } from "../../dist/db/queries/message-rows.js";
+import { selectRows } from "../../dist/db/datasets/dataset.js";
+import { messages } from "../../dist/db/datasets/messages.js";
 
 export const ACCOUNT = "export";
 const PERIOD = { from: "2026-01-01T00:00:00.000Z", to: "2027-01-01T00:00:00.000Z" };
@@ -22,11 +23,10 @@ const COLUMNS = [
 ];
 
 /** Of the rows that are exported, in file order. */
-export const columns = COLUMNS.map((name) => messageColumns.find((column) => column.name === name));
-export const fromMessages = messagesFrom(
-  { accountId: ACCOUNT, from: new Date(PERIOD.from), to: new Date(PERIOD.to), filters: {} },
-  { ordered: true },
-);
+export const columns = COLUMNS.map((name) => messages.columns.find((column) => column.name === name));
+export const fromMessages = selectRows(messages, {
+  ...{ accountId: ACCOUNT, from: new Date(PERIOD.from), to: new Date(PERIOD.to), filters: {} },
+}).from({ ordered: true });
 
 /** So many messages of a year, at most 3 million. */
 export async function seed(control, rows) {

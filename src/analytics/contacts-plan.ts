@@ -40,6 +40,17 @@ export function planContacts(query: MetricsQuery, bucketsFrom: readonly number[]
   return { zoneId, period, starts, from, to, months: wholeMonths(from, to) };
 }
 
+/** The local days of a range, which has to be one of whole days. Throws as `planContacts` does. */
+export function planContactDays(
+  range: { from: Date; to: Date },
+  { kept }: { kept: KeptGrains },
+): { zoneId: number; from: string; to: string } {
+  const { zoneId, timeZone } = builtZone(kept);
+  requireWholePeriods(range, "day", timeZone);
+  const [from, to] = [range.from, range.to].map((time) => periodDate(time.getTime(), "day", timeZone));
+  return { zoneId, from: from!, to: to! };
+}
+
 /** The zone whose contacts are kept. */
 export function builtZone({ days }: KeptGrains): { zoneId: number; timeZone: string } {
   if (days) return days;
@@ -65,7 +76,11 @@ const zoneIssue = (timeZone: string): InputIssue => ({
 });
 
 /** A contact of half a week is not known from the week's contacts. */
-function requireWholePeriods({ from, to }: MetricsQuery, period: ContactPeriod, timeZone: string): void {
+function requireWholePeriods(
+  { from, to }: { from: Date; to: Date },
+  period: ContactPeriod,
+  timeZone: string,
+): void {
   const issues = Object.entries({ from, to }).flatMap(([path, time]): InputIssue[] => {
     const [start, next] = bucketStarts(time.getTime(), time.getTime() + LONGEST_MS[period], period, timeZone);
     if (start === time.getTime()) return [];

@@ -81,7 +81,7 @@ export const filterValues = z
 
 const filter = filterValues.exactOptional();
 /** One field a dimension. No record: that would pass over a `__proto__` without a word. */
-const filterFields = <Name extends string>(names: readonly Name[]) =>
+export const filterFields = <Name extends string>(names: readonly Name[]) =>
   z.strictObject(Object.fromEntries(names.map((name) => [name, filter])) as Record<Name, typeof filter>);
 
 /** Lists of the query, for callers that write them otherwise than JSON does. */

@@ -3,13 +3,13 @@ import { type MetricDimension, metricDimensions } from "../analytics/catalog.js"
 import { filterValues } from "../analytics/metrics-query.js";
 
 /** Values may hold commas, written `\,` (and a backslash `\\`). Empty text is one empty value. */
-const escapedList = (text: string): (string | null)[] =>
+export const escapedList = (text: string): (string | null)[] =>
   Array.from(`${text},`.matchAll(/((?:\\.|[^,\\])*\\?),/gs), ([, value]) => value!.replace(/\\(.)/gs, "$1"));
 
 /** `filter[template]=a,b` and so on, one parameter a dimension. */
-export function filterParameters(names: readonly MetricDimension[] = metricDimensions) {
+export function filterParameters() {
   const values = z.string().transform(escapedList).pipe(filterValues).optional();
-  return Object.fromEntries(names.map((name) => [`filter[${name}]`, values]));
+  return Object.fromEntries(metricDimensions.map((name) => [`filter[${name}]`, values]));
 }
 
 export type Filters = { [Name in MetricDimension]?: (string | null)[] };

@@ -28,11 +28,28 @@ export function readQuery<T extends z.ZodType>(request: Request, schema: T): z.o
   return parse(schema, Object.fromEntries(values), "parameter");
 }
 
-function parse<T extends z.ZodType>(schema: T, value: unknown, what: "field" | "parameter"): z.output<T> {
+/**
+ * Parameters that were put together as a body would have them, by the schema of that body. `nameOf` gives the name of the
+ * parameter back that a path in the body stands for.
+ */
+export function parseParameters<T extends z.ZodType>(
+  schema: T,
+  body: unknown,
+  nameOf: (path: string) => string,
+): z.output<T> {
+  return parse(schema, body, "parameter", nameOf);
+}
+
+function parse<T extends z.ZodType>(
+  schema: T,
+  value: unknown,
+  what: "field" | "parameter",
+  nameOf = (path: string) => path,
+): z.output<T> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issues = parsed.error.issues.flatMap((issue) => toIssues(issue, value, what));
-  throw InvalidInput.of(issues.slice(0, MAX_ISSUES));
+  throw InvalidInput.of(issues.slice(0, MAX_ISSUES).map((issue) => ({ ...issue, path: nameOf(issue.path) })));
 }
 
 function toIssues(issue: z.core.$ZodIssue, input: unknown, what: string): InputIssue[] {

@@ -1,10 +1,11 @@
-import { countMessages } from "../db/queries/message-rows.js";
+import { countRows } from "../db/datasets/dataset.js";
 import { defineJob } from "./define-job.js";
+import { openDataset } from "./open-dataset.js";
 import { fileName, publishFile } from "./publish-file.js";
 import { runKey } from "./run-key.js";
 import { exportRequest } from "./run-requests.js";
 import { giveUpRun, withRun } from "./with-run.js";
-import { pickColumns, selectionOf, streamMessages } from "./write-messages.js";
+import { streamRows } from "./write-rows.js";
 
 /**
  * Builds one export file from a dataset. Safe to run twice or killed anywhere, as a report is. Cost: one index range,
@@ -22,17 +23,12 @@ export const buildExport = defineJob({
       context,
       async (work) => {
         const request = exportRequest.parse(work.run.params);
-        const selection = selectionOf(request);
-        work.progress.totalRows = await countMessages(context.db, selection);
-        const stream = await streamMessages(
+        const opened = await openDataset(context.db, request);
+        work.progress.totalRows = await countRows(context.db, opened.rows);
+        const { format, csv } = request;
+        const stream = await streamRows(
           context.copy,
-          {
-            selection,
-            columns: pickColumns(request.columns),
-            format: request.format,
-            csv: request.csv,
-            createdAt: work.run.created_at,
-          },
+          { ...opened, name: request.dataset, format, csv, createdAt: work.run.created_at },
           work.signal,
         );
         const name = fileName(request.dataset, request);

@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import type { CopySource } from "../db/copy.js";
-import { countMessages, messageColumns } from "../db/queries/message-rows.js";
+import { countRows, selectRows } from "../db/datasets/dataset.js";
+import { messages } from "../db/datasets/messages.js";
 import type { JobContext } from "./define-job.js";
 import { defineJob } from "./define-job.js";
 import { describeReport } from "./describe-report.js";
@@ -8,7 +9,7 @@ import { fileName, publishFile } from "./publish-file.js";
 import { runKey } from "./run-key.js";
 import { type ReportRequest, reportRequest } from "./run-requests.js";
 import { giveUpRun, type RunWork, withRun } from "./with-run.js";
-import { type RowStream, selectionOf, streamMessages } from "./write-messages.js";
+import { type RowStream, streamRows } from "./write-rows.js";
 import { readSummary, writeSummary } from "./write-summary.js";
 
 /**
@@ -43,13 +44,14 @@ async function openReport(
   const head = describeReport(request, run);
   if (request.template === "delivery-summary")
     return writeSummary(await readSummary(db, request), request, head, run.created_at);
-  const selection = selectionOf(request);
-  progress.totalRows = await countMessages(db, selection);
-  return streamMessages(
+  const rows = selectRows(messages, { ...request, accountId: request.account_id });
+  progress.totalRows = await countRows(db, rows);
+  return streamRows(
     progress.totalRows > 0 ? copy : noRows,
     {
-      selection,
-      columns: messageColumns,
+      rows,
+      columns: rows.columns,
+      name: "messages",
       format: request.format,
       createdAt: run.created_at,
       csv: request.csv,

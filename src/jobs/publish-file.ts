@@ -2,7 +2,7 @@ import type { Artifact } from "../db/schema.js";
 import { type Compression, compressed, compressedFiles } from "../exports/compression.js";
 import type { JobContext } from "./define-job.js";
 import type { RunWork } from "./with-run.js";
-import type { RowStream } from "./write-messages.js";
+import type { RowStream } from "./write-rows.js";
 
 const contentTypes = {
   csv: "text/csv; charset=utf-8",

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { messageFields, metricsFields } from "../analytics/metrics-query.js";
-import { messageColumns } from "../db/queries/message-rows.js";
+import { filterFields, messageFields, metricsFields } from "../analytics/metrics-query.js";
+import { datasetColumns, datasetNames, datasets } from "../db/datasets/index.js";
+import type { Column } from "../exports/columns.js";
 import { type Compression, compressions, hasZstd } from "../exports/compression.js";
 import { csvDelimiters, csvNulls, defaultCsv } from "../exports/csv.js";
 import { safeText } from "../safe-text.js";
@@ -92,21 +93,55 @@ export const reportRequest = z
   .superRefine(optionsFitFormat);
 export type ReportRequest = z.output<typeof reportRequest>;
 
-export const columnName = z.enum(messageColumns.map((column) => column.name) as [string, ...string[]]);
 export const exportFormats = ["csv", "json", "ndjson", "xlsx"] as const;
 export type ExportFormat = (typeof exportFormats)[number];
 
+const exportFields = {
+  account_id: account,
+  format: z.enum(exportFormats),
+  csv: csvRequest.optional(),
+  ...range,
+  compression,
+};
+
+const someColumns = (columns: readonly Column[]) =>
+  z
+    .array(z.enum(columns.map(({ name }) => name) as [string, ...string[]]))
+    .min(1)
+    .optional();
+
+const tableExport = <Name extends keyof typeof datasets>(name: Name) =>
+  z.strictObject({
+    ...exportFields,
+    dataset: z.literal(name),
+    columns: someColumns(datasets[name].columns),
+    filters: filterFields(Object.keys(datasets[name].filters)).default({}),
+  });
+
+const { metrics, group_by, filters, interval, basis, groups, responders, clock, hours, time_zone } =
+  metricsFields;
+
+/** What each dataset can be asked for. */
 export const exportRequest = z
-  .strictObject({
-    account_id: account,
-    dataset: z.literal("messages"),
-    format: z.enum(exportFormats),
-    csv: csvRequest.optional(),
-    columns: z.array(columnName).min(1).optional(),
-    ...range,
-    filters: messageFields.filters,
-    compression,
-  })
+  .discriminatedUnion(
+    "dataset",
+    [
+      tableExport("messages"),
+      tableExport("events"),
+      tableExport("conversations"),
+      z.strictObject({
+        ...exportFields,
+        dataset: z.literal("contacts"),
+        columns: someColumns(datasetColumns.contacts),
+      }),
+      z.strictObject({
+        ...exportFields,
+        dataset: z.literal("metrics"),
+        ...{ metrics, group_by, filters, interval, basis, groups, responders, clock, hours, time_zone },
+      }),
+    ],
+    { error: `must be one of ${datasetNames.join(", ")}` },
+  )
   .superRefine(endsAfterItStarts)
   .superRefine(optionsFitFormat);
 export type ExportRequest = z.output<typeof exportRequest>;

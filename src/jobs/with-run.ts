@@ -10,7 +10,7 @@ import {
   settleRun,
 } from "../db/queries/runs.js";
 import type { Artifact } from "../db/schema.js";
-import { PermanentJobError } from "../errors.js";
+import { AppError, PermanentJobError } from "../errors.js";
 import type { Log } from "../log.js";
 import type { JobContext } from "./define-job.js";
 import { Interrupted } from "./interrupted.js";
@@ -75,9 +75,10 @@ async function afterLosing(context: JobContext, claim: Claim): Promise<Record<st
 async function settleError(
   context: JobContext,
   claim: Claim,
-  error: unknown,
+  thrown: unknown,
 ): Promise<Record<string, unknown>> {
   const { db, job } = context;
+  const error = refusedForGood(thrown);
   if (error instanceof Interrupted) {
     if (error.why === "fenced") return afterLosing(context, claim);
     if (error.why === "cancelled") {
@@ -98,6 +99,12 @@ async function settleError(
   );
   throw error;
 }
+
+/** What an API would answer with 4xx is as wrong the next time. */
+const refusedForGood = (error: unknown): unknown =>
+  error instanceof AppError && error.status < 500
+    ? new PermanentJobError(error.code, error.message, { cause: error })
+    : error;
 
 const isInterrupted = (error: unknown, why: Interrupted["why"]) =>
   error instanceof Interrupted && error.why === why;

@@ -14,7 +14,7 @@ import { prettyDocument } from "../exports/json.js";
 import type { XlsxColumn } from "../exports/xlsx.js";
 import type { ReportHead } from "./describe-report.js";
 import type { ReportRequest } from "./run-requests.js";
-import { type RowStream, workbookHead } from "./write-messages.js";
+import { type RowStream, workbookHead } from "./write-rows.js";
 
 /** What a delivery summary says of every section, in this order. */
 const summaryMetrics = [

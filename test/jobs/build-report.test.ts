@@ -4,7 +4,7 @@ import Papa from "papaparse";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { planMetrics } from "../../src/analytics/metrics-plan.js";
 import { toMetricsQuery } from "../../src/analytics/metrics-query.js";
-import { messageColumns } from "../../src/db/queries/message-rows.js";
+import { messageColumns } from "../../src/db/datasets/messages.js";
 import { type MetricsRow, readMetrics } from "../../src/db/queries/read-metrics.js";
 import { buildReport } from "../../src/jobs/build-report.js";
 import {

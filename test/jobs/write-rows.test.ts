@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createPool } from "../../src/db/client.js";
 import { createCopySource } from "../../src/db/copy.js";
-import { messageColumns } from "../../src/db/queries/message-rows.js";
+import { selectRows } from "../../src/db/datasets/dataset.js";
+import { messages } from "../../src/db/datasets/messages.js";
 import { createDiskStore } from "../../src/exports/artifacts/disk.js";
 import { buildReport } from "../../src/jobs/build-report.js";
-import { type MessageFormat, streamMessages } from "../../src/jobs/write-messages.js";
+import { type RowFormat, streamRows } from "../../src/jobs/write-rows.js";
 import { openWork, seedMessages, seedRange, type TestWork } from "../support/work.js";
 
 let test: TestWork;
@@ -25,7 +26,7 @@ afterAll(async () => {
 /** Connections that nobody gave back. */
 const held = () => copies.totalCount - copies.idleCount;
 
-describe.each<[string, { format: MessageFormat; pretty?: boolean }]>([
+describe.each<[string, { format: RowFormat; pretty?: boolean }]>([
   ["CSV", { format: "csv" }],
   ["JSON", { format: "json" }],
   ["indented JSON", { format: "json", pretty: true }],
@@ -39,9 +40,12 @@ describe.each<[string, { format: MessageFormat; pretty?: boolean }]>([
       to: new Date(seedRange.to),
       filters: {},
     };
-    const { bytes } = await streamMessages(
+    const { bytes } = await streamRows(
       createCopySource(copies),
-      { selection, columns: messageColumns, createdAt: new Date(), ...format },
+      {
+        ...{ rows: selectRows(messages, selection), columns: messages.columns, name: "messages" },
+        ...{ createdAt: new Date(), ...format },
+      },
       new AbortController().signal,
     );
     expect(held()).toBe(1);

@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { CopySource } from "../db/copy.js";
-import { type MessageSelection, messageColumns, messagesFrom } from "../db/queries/message-rows.js";
+import type { Rows } from "../db/datasets/dataset.js";
 import type { Column } from "../exports/columns.js";
 import { type CsvOptions, crlfRows, csvCopySql, csvHead } from "../exports/csv.js";
 import { jsonArray, prettyDocument } from "../exports/json.js";
@@ -11,7 +11,7 @@ import { xlsxCopySql } from "../exports/xlsx-rows.js";
 import { sheetWorkbook } from "../exports/xlsx-workbook.js";
 import type { ReportHead } from "./describe-report.js";
 
-export type MessageFormat = "csv" | "json" | "ndjson" | "xlsx";
+export type RowFormat = "csv" | "json" | "ndjson" | "xlsx";
 
 /** A file in the making: its bytes, and how many rows have gone by. Destroy the stream to stop the database too. */
 export interface RowStream {
@@ -19,29 +19,13 @@ export interface RowStream {
   rows(): number;
 }
 
-/** Which messages a report or an export is about. */
-export const selectionOf = (request: {
-  account_id: string;
-  from: Date;
-  to: Date;
-  filters: MessageSelection["filters"];
-}): MessageSelection => ({
-  accountId: request.account_id,
-  from: request.from,
-  to: request.to,
-  filters: request.filters,
-});
-
-/** The named columns, in the order of the names; all of them without names. */
-export function pickColumns(names: readonly string[] | undefined): readonly Column[] {
-  if (!names) return messageColumns;
-  return names.map((name) => messageColumns.find((column) => column.name === name)!);
-}
-
-interface MessageRequest {
-  selection: MessageSelection;
+export interface RowRequest {
+  rows: Rows;
+  /** Of those of the rows, in the order of the file. */
   columns: readonly Column[];
-  format: MessageFormat;
+  /** Of a sheet, and of the array in a pretty document. */
+  name: string;
+  format: RowFormat;
   createdAt: Date;
   csv?: CsvOptions | undefined;
   /** JSON for people: indented, and inside a document that begins with `head`. */
@@ -51,11 +35,12 @@ interface MessageRequest {
 }
 
 /**
- * Streams messages as a file. Rows are selected and formatted in Postgres; Node moves bytes. Memory is constant. Rows come in the order of an index, so the same rows give the same bytes.
+ * Streams rows as a file. They are selected and formatted in Postgres; Node moves bytes. Memory is constant. Rows come in the
+ * order of an index, so the same rows give the same bytes.
  */
-export async function streamMessages(
+export async function streamRows(
   copy: CopySource,
-  request: MessageRequest,
+  request: RowRequest,
   signal: AbortSignal,
 ): Promise<RowStream> {
   const source = await copy.stream(copySqlOf(request), signal);
@@ -65,8 +50,8 @@ export async function streamMessages(
   return stream;
 }
 
-function copySqlOf({ selection, columns, format, csv, head }: MessageRequest): string {
-  const from = messagesFrom(selection, { ordered: true });
+function copySqlOf({ rows, columns, format, csv, head }: RowRequest): string {
+  const from = rows.from({ ordered: true });
   if (format === "csv") return csvCopySql(columns, from, csv);
   if (format === "xlsx") return xlsxCopySql(columns, from, { timeZone: zoneOf(head) });
   return jsonCopySql(columns, from);
@@ -74,17 +59,17 @@ function copySqlOf({ selection, columns, format, csv, head }: MessageRequest): s
 
 const zoneOf = (head: ReportHead | undefined): string => head?.time_zone ?? "UTC";
 
-async function formatted(source: Readable, request: MessageRequest): Promise<RowStream> {
-  const { columns, format, csv, head, createdAt } = request;
+async function formatted(source: Readable, request: RowRequest): Promise<RowStream> {
+  const { columns, name, format, csv, head, createdAt } = request;
   if (format === "xlsx")
     return sheetWorkbook(source, {
-      sheetName: "messages",
+      sheetName: name,
       columns,
       createdAt,
       timeZone: zoneOf(head),
       ...(head && workbookHead(head)),
     });
-  if (format === "json" && request.pretty) return prettyDocument({ ...head }, "messages", jsonLines(source));
+  if (format === "json" && request.pretty) return prettyDocument({ ...head }, name, jsonLines(source));
   const rows = format === "csv" ? crlfRows() : format === "json" ? jsonArray() : countRows();
   const start = format === "csv" ? csvHead(columns, csv) : "";
   return { bytes: joined(start, source, rows), rows: () => rows.rows() };
