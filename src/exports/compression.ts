@@ -17,7 +17,10 @@ export const compressedFiles: Record<
 const GZIP_LEVEL = 3;
 
 /** Node has it from 22.15 on. */
-const { createZstdCompress } = zlib as { createZstdCompress?: () => Transform };
+const { createZstdCompress, zstdCompressSync } = zlib as {
+  createZstdCompress?: () => Transform;
+  zstdCompressSync?: (bytes: Buffer) => Buffer;
+};
 export const hasZstd = createZstdCompress !== undefined;
 
 /**
@@ -29,4 +32,12 @@ export function compressed(source: Readable, compression: Compression): Readable
   if (compression === "gzip") return pipeline(source, zlib.createGzip({ level: GZIP_LEVEL }), () => {});
   if (!createZstdCompress) throw new Error("zstd needs Node 22.15");
   return pipeline(source, createZstdCompress(), () => {});
+}
+
+/** A few bytes, compressed at once. Throws as `compressed` does. */
+export function compressedBytes(bytes: Buffer, compression: Compression): Buffer {
+  if (compression === "none") return bytes;
+  if (compression === "gzip") return zlib.gzipSync(bytes, { level: GZIP_LEVEL });
+  if (!zstdCompressSync) throw new Error("zstd needs Node 22.15");
+  return zstdCompressSync(bytes);
 }

@@ -3,13 +3,13 @@ import { Readable, Transform } from "node:stream";
 const LF = 0x0a;
 
 /**
- * Turns the lines of `jsonCopySql` into one JSON array (`[\n{…},\n{…}\n]\n`, without rows `[]\n`), in constant memory.
- * `rows()` is the number of rows so far. A source that breaks off leaves an array without its end: no valid JSON.
+ * Turns the lines of `jsonCopySql` into the elements of a JSON array (`\n{…},\n{…}`), in constant memory. `rows()` is the
+ * number of rows so far.
  */
-export function jsonArray(): Transform & { rows(): number } {
+export function jsonElements(): Transform & { rows(): number } {
   let rows = 0;
   // The last line end is held back: only the next byte tells whether a comma belongs before it.
-  let pending = "[\n";
+  let pending = "\n";
   let lineOpen = false;
   const transform = new Transform({
     transform(chunk: Buffer, _encoding, done) {
@@ -25,7 +25,7 @@ export function jsonArray(): Transform & { rows(): number } {
     },
     flush(done) {
       if (lineOpen) rows++;
-      done(null, pending === "[\n" ? "[]\n" : "\n]\n");
+      done();
     },
   });
   return Object.assign(transform, { rows: () => rows });

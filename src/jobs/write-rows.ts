@@ -1,12 +1,11 @@
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import type { Readable } from "node:stream";
 import type { CopySource } from "../db/copy.js";
 import type { Rows } from "../db/datasets/dataset.js";
 import type { Column } from "../exports/columns.js";
-import { type CsvOptions, crlfRows, csvCopySql, csvHead } from "../exports/csv.js";
-import { jsonArray, prettyDocument } from "../exports/json.js";
-import { countRows } from "../exports/measure.js";
-import { jsonCopySql, jsonLines } from "../exports/ndjson.js";
+import type { CsvOptions } from "../exports/csv.js";
+import { prettyDocument } from "../exports/json.js";
+import { jsonLines } from "../exports/ndjson.js";
+import { textCopySql, textFile } from "../exports/text-file.js";
 import { xlsxCopySql } from "../exports/xlsx-rows.js";
 import { sheetWorkbook } from "../exports/xlsx-workbook.js";
 import type { ReportHead } from "./describe-report.js";
@@ -44,7 +43,7 @@ export async function streamRows(
   signal: AbortSignal,
 ): Promise<RowStream> {
   const source = await copy.stream(copySqlOf(request), signal);
-  const stream = await formatted(source, request);
+  const stream = formatted(source, request);
   // Also when nothing was read of it yet, and so nothing of the source either.
   stream.bytes.once("close", () => source.destroy());
   return stream;
@@ -52,14 +51,13 @@ export async function streamRows(
 
 function copySqlOf({ rows, columns, format, csv, head }: RowRequest): string {
   const from = rows.from({ ordered: true });
-  if (format === "csv") return csvCopySql(columns, from, csv);
   if (format === "xlsx") return xlsxCopySql(columns, from, { timeZone: zoneOf(head) });
-  return jsonCopySql(columns, from);
+  return textCopySql({ format, columns, csv }, from);
 }
 
 const zoneOf = (head: ReportHead | undefined): string => head?.time_zone ?? "UTC";
 
-async function formatted(source: Readable, request: RowRequest): Promise<RowStream> {
+function formatted(source: Readable, request: RowRequest): RowStream {
   const { columns, name, format, csv, head, createdAt } = request;
   if (format === "xlsx")
     return sheetWorkbook(source, {
@@ -70,24 +68,7 @@ async function formatted(source: Readable, request: RowRequest): Promise<RowStre
       ...(head && workbookHead(head)),
     });
   if (format === "json" && request.pretty) return prettyDocument({ ...head }, name, jsonLines(source));
-  const rows = format === "csv" ? crlfRows() : format === "json" ? jsonArray() : countRows();
-  const start = format === "csv" ? csvHead(columns, csv) : "";
-  return { bytes: joined(start, source, rows), rows: () => rows.rows() };
-}
-
-/** `head` and then `source` through `transform`; an error or an early end of either side reaches the other. */
-function joined(head: string, source: Readable, transform: NodeJS.ReadWriteStream & Readable): Readable {
-  if (head === "") {
-    pipeline(source, transform).catch(() => {});
-    return transform;
-  }
-  // The head goes around the transform: it counts rows and its line end is right already.
-  async function* bytes() {
-    yield Buffer.from(head);
-    pipeline(source, transform).catch(() => {});
-    yield* transform as AsyncIterable<Buffer>;
-  }
-  return Readable.from(bytes(), { objectMode: false });
+  return textFile(source, { format, columns, csv });
 }
 
 /** The zone and the document properties of a workbook. */

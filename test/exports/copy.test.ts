@@ -8,7 +8,7 @@ import { from as copyFrom, to as copyTo } from "pg-copy-streams";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Column } from "../../src/exports/columns.js";
 import { crlfRows, csvCopySql, csvHead, csvLine } from "../../src/exports/csv.js";
-import { jsonArray } from "../../src/exports/json.js";
+import { jsonElements } from "../../src/exports/json.js";
 import { countRows } from "../../src/exports/measure.js";
 import { jsonCopySql } from "../../src/exports/ndjson.js";
 import { createTestDatabase } from "../support/postgres.js";
@@ -188,7 +188,7 @@ describe("JSON", () => {
             .slice(0, -1)
             .map((text) => JSON.parse(text)),
         ).toEqual(expected);
-        expect(JSON.parse(await copy(sql, jsonArray()))).toEqual(expected);
+        expect(JSON.parse(`[${await copy(sql, jsonElements())}]`)).toEqual(expected);
       }),
       { numRuns: 60 },
     );

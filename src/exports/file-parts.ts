@@ -1,0 +1,28 @@
+import type { Readable } from "node:stream";
+
+/** One part of a file in the making. After the end of `bytes`, `rows()` and `detail()` tell what joining needs (JSON-able, small). */
+export interface FilePart<Detail = unknown> {
+  bytes: Readable;
+  rows(): number;
+  detail(): Detail;
+}
+
+/** What joining knows of a part that has been stored. */
+export interface StoredPart<Detail = unknown> {
+  rows: number;
+  bytes: number;
+  detail: Detail;
+}
+
+/** What stands where in a joined file: bytes of its own, or part number n (0-based) as it was stored. */
+export type Segment = { inline: Buffer } | { part: number };
+
+/** How a file of one format is made of parts that know nothing of each other. */
+export interface PartedFormat {
+  /** The COPY statement for the rows of one part; `from` starts with FROM and is trusted SQL. */
+  copySql(from: string): string;
+  /** Of the answer of that statement. Its bytes fail with the error of the source. */
+  part(source: Readable): FilePart;
+  /** The whole file of its parts, in their order. */
+  join(parts: readonly StoredPart[]): Segment[];
+}

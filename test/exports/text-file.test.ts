@@ -1,0 +1,62 @@
+import { Readable } from "node:stream";
+import { buffer, text } from "node:stream/consumers";
+import { gunzipSync } from "node:zlib";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Column } from "../../src/exports/columns.js";
+import type { StoredPart } from "../../src/exports/file-parts.js";
+import { partedText, textFile, textFormats } from "../../src/exports/text-file.js";
+import { chunked } from "./chunked.js";
+
+const columns: Column[] = [{ name: "body", sql: "body", type: "text" }];
+
+/** What COPY gives for each of these texts. */
+const lineOf = (format: string, value: string) =>
+  format === "csv" ? `"${value.replaceAll('"', '""')}"\n` : `${JSON.stringify({ body: value })}\n`;
+
+test("a file of any parts is the file of all rows, compressed or not", async () => {
+  const parts = fc.array(fc.array(fc.string({ unit: "grapheme" }), { maxLength: 4 }), { maxLength: 5 });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...textFormats),
+      fc.constantFrom("none" as const, "gzip" as const),
+      parts,
+      fc.array(fc.nat({ max: 12 })),
+      async (format, compression, values, cuts) => {
+        const bytesOf = (lines: string[]) =>
+          Readable.from(chunked(Buffer.from(lines.map((value) => lineOf(format, value)).join("")), cuts));
+        const parted = partedText({ format, columns }, compression);
+        const stored: Buffer[] = [];
+        const known: StoredPart[] = [];
+        for (const lines of values) {
+          const part = parted.part(bytesOf(lines));
+          const bytes = await buffer(part.bytes);
+          stored.push(bytes);
+          expect(part.rows()).toBe(lines.length);
+          known.push({ rows: part.rows(), bytes: bytes.length, detail: part.detail() });
+        }
+        const joined = Buffer.concat(
+          parted.join(known).map((segment) => ("inline" in segment ? segment.inline : stored[segment.part]!)),
+        );
+        const whole = textFile(bytesOf(values.flat()), { format, columns });
+        expect((compression === "gzip" ? gunzipSync(joined) : joined).toString()).toBe(await text(whole.bytes));
+        expect(whole.rows()).toBe(values.flat().length);
+      },
+    ),
+  );
+});
+
+test.each(textFormats)("a source of %s that breaks off breaks off the file and the part", async (format) => {
+  const broken = () =>
+    Readable.from(
+      (async function* () {
+        yield Buffer.from(lineOf(format, "a"));
+        throw new Error("connection lost");
+      })(),
+    );
+  await expect(text(textFile(broken(), { format, columns }).bytes)).rejects.toThrow("connection lost");
+  for (const compression of ["none", "gzip"] as const)
+    await expect(buffer(partedText({ format, columns }, compression).part(broken()).bytes)).rejects.toThrow(
+      "connection lost",
+    );
+});
