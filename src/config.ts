@@ -78,6 +78,14 @@ export const environment = z.object({
   FOLD_BATCH_SIZE: count(100, 200_000)
     .default(20_000)
     .describe("Events that one transaction folds into messages and rollups at most."),
+  EXPORT_PART_ROWS: count(100, 10_000_000)
+    .default(250_000)
+    .describe(
+      "Rows of a part: an export of more is built in several, which workers share and no crash undoes.",
+    ),
+  EXPORT_PARALLELISM: count(1, 64)
+    .default(4)
+    .describe("Parts of one export that are built at the same time, at most."),
   TICK_SECONDS: seconds(1, 60)
     .default(2)
     .describe("Seconds between two looks of the scheduler at what is due."),
@@ -298,6 +306,7 @@ function group(
     },
     fold: { batchSize: values.FOLD_BATCH_SIZE },
     scheduler: { tickSeconds: values.TICK_SECONDS },
+    exports: { partRows: values.EXPORT_PART_ROWS, parallelism: values.EXPORT_PARALLELISM },
     artifacts: { retentionMs: values.ARTIFACT_RETENTION_HOURS * 3_600_000 },
     secrets: {
       apiKey: values.API_KEY,

@@ -3,6 +3,7 @@ import type { Response } from "express";
 import type { Artifact } from "../db/schema.js";
 import { Gone, RangeNotSatisfiable } from "../errors.js";
 import type { ArtifactStore, ByteRange } from "../exports/artifacts/artifact-store.js";
+import { openSegments } from "../exports/artifacts/segments.js";
 import { namesTag } from "./entity-tag.js";
 import type { ApiRequest } from "./route.js";
 
@@ -31,7 +32,7 @@ export async function sendFile(
   const condition = request.get("if-range");
   const wanted = condition === undefined || condition === etag ? request.get("range") : undefined;
   const range = wanted === undefined ? undefined : readRange(wanted, artifact.bytes);
-  const file = await store.open(artifact.key, range);
+  const file = await openSegments(store, artifact.segments, range);
   if (!file) throw new Gone("artifact_missing", "The file is no longer in the store; run it again.");
   if (range) {
     response.status(206).set("content-range", `bytes ${range.start}-${range.end}/${artifact.bytes}`);

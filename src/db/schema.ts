@@ -1,5 +1,6 @@
 import type { ColumnType, Generated, GeneratedAlways } from "kysely";
 import type { StoredSettings } from "../analytics/account-settings.js";
+import type { FileSegment } from "../exports/artifacts/segments.js";
 
 /**
  * The tables as Kysely sees them. Bulk statements (ingest, fold, metrics, COPY) are SQL text over more columns than
@@ -14,6 +15,7 @@ export interface Database {
   idempotency_keys: IdempotencyKeysTable;
   fold_watermarks: FoldWatermarksTable;
   runs: RunsTable;
+  export_parts: ExportPartsTable;
   quarantined_events: QuarantinedEventsTable;
 }
 
@@ -129,17 +131,31 @@ interface FoldWatermarksTable {
 export type RunKind = "report" | "export" | "aggregation" | "import";
 export type RunStatus = "queued" | "running" | "succeeded" | "failed" | "cancelled";
 
-/** What a finished run left on disk. `bytes` and `sha256` are those of the file as it is downloaded. */
+/** What a finished run left in the store. `bytes` and `sha256` are those of the file as it is downloaded. */
 export interface Artifact {
-  key: string;
+  /** What it is made of, one after the other. */
+  segments: FileSegment[];
   file_name: string;
   content_type: string;
   bytes: number;
   rows: number;
   sha256: string;
   expires_at: string;
+  /** Of rows: what they are, and of when. */
+  content?: ArtifactContent;
   /** The file itself is gone. */
   removed?: true;
+}
+
+/** What a file of rows holds, for whoever has to check it. */
+export interface ArtifactContent {
+  columns: { name: string; type: string }[];
+  /** Everything that was stored by then is in it, and nothing later; of several parts, the earliest time. */
+  as_of: string;
+  /** `per_part`: the workers changed while it was built, so that parts may show the rows of different moments. */
+  consistency: "snapshot" | "per_part";
+  /** Stretches of the file that can be checked and fetched again on their own. */
+  parts: { offset: number; bytes: number; rows: number; sha256: string }[];
 }
 
 /** The file that a run reads, as it was sent; `bytes` and `sha256` are of what came out of its compression. */
@@ -193,6 +209,27 @@ interface RunsTable {
   started_at: Date | null;
   finished_at: Date | null;
   updated_at: Generated<Date>;
+}
+
+interface ExportPartsTable {
+  account_id: string;
+  run_id: string;
+  part: number;
+  from_key: string[] | null;
+  to_key: string[] | null;
+  fence: Generated<number>;
+  worker: string | null;
+  heartbeat_at: Date | null;
+  rows: Generated<number>;
+  bytes: Generated<number>;
+  done_at: Date | null;
+  /** Under which snapshot it was read; null where that was gone. */
+  snapshot: string | null;
+  /** When its rows were looked at. */
+  as_of: Date | null;
+  key: string | null;
+  sha256: string | null;
+  detail: NullableJson<unknown>;
 }
 
 interface QuarantinedEventsTable {

@@ -32,7 +32,13 @@ function textLayout(format: TextFormat, columns: readonly Column[], csv?: CsvOpt
     };
   const copySql = (from: string) => jsonCopySql(columns, from);
   if (format === "ndjson") return { copySql, rows: countRows, head: "", between: "", tail: () => "" };
-  return { copySql, rows: jsonElements, head: "[", between: ",", tail: (rows) => (rows > 0 ? "\n]\n" : "]\n") };
+  return {
+    copySql,
+    rows: jsonElements,
+    head: "[",
+    between: ",",
+    tail: (rows) => (rows > 0 ? "\n]\n" : "]\n"),
+  };
 }
 
 export interface TextOptions {

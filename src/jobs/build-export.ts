@@ -1,39 +1,89 @@
-import { countRows } from "../db/datasets/dataset.js";
-import { defineJob } from "./define-job.js";
-import { openDataset } from "./open-dataset.js";
-import { fileName, publishFile } from "./publish-file.js";
+import type { SharedSnapshot } from "../db/held-snapshot.js";
+import { removeParts } from "../db/queries/export-parts.js";
+import { defineJob, type JobContext } from "./define-job.js";
+import { type BuiltFile, buildInParts } from "./export-in-parts.js";
+import { type OpenedDataset, openDataset } from "./open-dataset.js";
+import { partedFormat } from "./parted-format.js";
+import { planExport } from "./plan-export.js";
+import { expiryOf, fileName, publishFile, servedAs } from "./publish-file.js";
+import { removeFile } from "./remove-file.js";
 import { runKey } from "./run-key.js";
-import { exportRequest } from "./run-requests.js";
-import { giveUpRun, withRun } from "./with-run.js";
+import { type ExportRequest, exportRequest } from "./run-requests.js";
+import { giveUpRun, type RunOutcome, type RunWork, withRun } from "./with-run.js";
 import { streamRows } from "./write-rows.js";
 
 /**
- * Builds one export file from a dataset. Safe to run twice or killed anywhere, as a report is. Cost: one index range,
- * streamed by COPY in constant memory.
+ * Builds one export file from a dataset: a small one as a stream of rows, a large one in parts that other workers help with.
+ * Safe to run twice or killed anywhere; a part that is done is not built again. Cost: each row is passed over in the index
+ * once to lay the parts out, then read once and streamed by COPY in constant memory.
  */
 export const buildExport = defineJob({
   kind: "exports.build",
   queue: "exports",
   payload: runKey,
-  timeoutMs: 6 * 60 * 60_000,
+  timeoutMs: 24 * 60 * 60_000,
   onGivenUp: giveUpRun,
-  run: (key, context) =>
-    withRun(
-      key,
-      context,
-      async (work) => {
-        const request = exportRequest.parse(work.run.params);
-        const opened = await openDataset(context.db, request);
-        work.progress.totalRows = await countRows(context.db, opened.rows);
-        const { format, csv } = request;
-        const stream = await streamRows(
-          context.copy,
-          { ...opened, name: request.dataset, format, csv, createdAt: work.run.created_at },
-          work.signal,
-        );
-        const name = fileName(request.dataset, request);
-        return { artifact: await publishFile(context, work, stream, { name, ...request }) };
-      },
-      ({ artifact }) => (artifact ? context.artifacts.remove(artifact.key) : Promise.resolve()),
-    ),
+  async run(key, context) {
+    // What was made in parts is left to whoever has the run now.
+    const discard = async ({ artifact }: RunOutcome) => {
+      if (artifact?.segments.length === 1) await removeFile(context.artifacts, artifact);
+    };
+    const done = await withRun(key, context, (work) => exportFile(context, work), discard);
+    // Their files belong to the artifact now, or to nobody. What a crash leaves here is the sweep's.
+    if ("run" in done) await removeParts(context.db, key);
+    if ("cancelled" in done)
+      for (const file of await removeParts(context.db, key)) await context.artifacts.remove(file);
+    return done;
+  },
 });
+
+async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcome> {
+  const request = exportRequest.parse(work.run.params);
+  const opened = await openDataset(context.db, request);
+  const snapshot = await context.copy.holdSnapshot();
+  try {
+    const format = partedFormat(request, opened);
+    const { rows } = opened;
+    const partRows = format && context.settings.exportPartRows;
+    const parts = await planExport(context, work, { rows, partRows, snapshot });
+    const built =
+      format && parts > 1
+        ? await buildInParts(context, work, { rows, format, snapshot })
+        : await buildWhole(context, work, request, opened, snapshot);
+    const columns = opened.columns.map(({ name, type }) => ({ name, type }));
+    const artifact = {
+      ...built,
+      ...servedAs({ name: fileName(request.dataset, request), ...request }),
+      expires_at: expiryOf(context, work),
+      content: { columns, ...built.content },
+    };
+    return { artifact };
+  } finally {
+    snapshot.release();
+  }
+}
+
+/** The file as one stream of rows. */
+async function buildWhole(
+  context: JobContext,
+  work: RunWork,
+  request: ExportRequest,
+  opened: OpenedDataset,
+  snapshot: SharedSnapshot,
+): Promise<BuiltFile> {
+  const { dataset: name, format, csv } = request;
+  let takenAt = snapshot.takenAt;
+  const stream = async (sql: string, signal: AbortSignal) => {
+    const copied = await context.copy.streamAt(snapshot, sql, signal);
+    takenAt = copied.takenAt;
+    return copied.source;
+  };
+  const asked = { ...opened, name, format, csv, createdAt: work.run.created_at };
+  const file = await publishFile(context, work, await streamRows({ stream }, asked, work.signal), {
+    name,
+    ...request,
+  });
+  const { bytes, rows, sha256 } = file;
+  const part = { offset: 0, bytes, rows, sha256 };
+  return { ...file, content: { as_of: takenAt.toISOString(), consistency: "snapshot", parts: [part] } };
+}

@@ -23,17 +23,12 @@ export const buildReport = defineJob({
   timeoutMs: 60 * 60_000,
   onGivenUp: giveUpRun,
   run: (key, context) =>
-    withRun(
-      key,
-      context,
-      async (work) => {
-        const request = reportRequest.parse(work.run.params);
-        const stream = await openReport(request, context, work);
-        const name = fileName(request.template, request);
-        return { artifact: await publishFile(context, work, stream, { name, ...request }) };
-      },
-      ({ artifact }) => (artifact ? context.artifacts.remove(artifact.key) : Promise.resolve()),
-    ),
+    withRun(key, context, async (work) => {
+      const request = reportRequest.parse(work.run.params);
+      const stream = await openReport(request, context, work);
+      const name = fileName(request.template, request);
+      return { artifact: await publishFile(context, work, stream, { name, ...request }) };
+    }),
 });
 
 async function openReport(
@@ -63,4 +58,4 @@ async function openReport(
 }
 
 /** Where none were counted: to plan a COPY would cost more than the rest of such a report. */
-const noRows: CopySource = { stream: async () => Readable.from([]) };
+const noRows: Pick<CopySource, "stream"> = { stream: async () => Readable.from([]) };

@@ -52,6 +52,10 @@ export interface JobContext {
 export interface JobSettings {
   foldBatchSize: number;
   artifactRetentionMs: number;
+  /** Rows of a part: an export of more is built in several. */
+  exportPartRows: number;
+  /** Parts of one export that are built at the same time, at most. */
+  exportParallelism: number;
 }
 
 export interface Backoff {

@@ -34,12 +34,7 @@ export const importFile = defineJob({
   timeoutMs: 6 * 60 * 60_000,
   onGivenUp: giveUpRun,
   async run(key, context) {
-    const done = await withRun(
-      key,
-      context,
-      (work) => importUpload(work, context),
-      ({ artifact }) => (artifact ? context.artifacts.remove(artifact.key) : Promise.resolve()),
-    );
+    const done = await withRun(key, context, (work) => importUpload(work, context));
     if ("run" in done) await dropUpload(key, context);
     return done;
   },

@@ -5,6 +5,7 @@ import { csvHead, csvLine } from "../exports/csv.js";
 import type { RowProblem } from "../sources/imports/import-row.js";
 import type { JobContext } from "./define-job.js";
 import { publishFile } from "./publish-file.js";
+import { removeFile } from "./remove-file.js";
 import type { RunWork } from "./with-run.js";
 
 const columns = ["row", "field", "code", "message"].map((name) => ({ name }));
@@ -49,7 +50,7 @@ export function startReport(context: JobContext, work: RunWork): ImportReport {
     },
     async abandon() {
       bytes.destroy(new Error("the import was broken off"));
-      await stored.then(({ key }) => context.artifacts.remove(key)).catch(() => {});
+      await stored.then((artifact) => removeFile(context.artifacts, artifact)).catch(() => {});
     },
   };
 }

@@ -10,6 +10,7 @@ import { findRetention } from "./find-retention.js";
 import { findStaleConversations } from "./find-stale-conversations.js";
 import { findUnsettled } from "./find-unsettled.js";
 import { foldEvents } from "./fold-events.js";
+import { helpExport } from "./help-export.js";
 import { importFile } from "./import-file.js";
 import { maintainPartitions } from "./maintain-partitions.js";
 import { maintainZones } from "./maintain-zones.js";
@@ -25,6 +26,7 @@ export const jobs: readonly AnyJob[] = [
   settleRollupsJob,
   buildReport,
   buildExport,
+  helpExport,
   importFile,
   aggregate,
   buildZone,

@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import type { Artifact } from "../db/schema.js";
 import { type Compression, compressed, compressedFiles } from "../exports/compression.js";
 import type { JobContext } from "./define-job.js";
@@ -35,30 +36,46 @@ export function servedAs({ name, format, compression = "none" }: FileKind): {
  */
 export async function publishFile(
   context: JobContext,
-  { run, claim, progress, signal }: RunWork,
+  work: RunWork,
   stream: RowStream,
   file: FileKind,
 ): Promise<Artifact> {
+  const { claim, progress, signal } = work;
   const key = `${claim.runId}/${claim.fence}`;
   const source = compressed(stream.bytes, file.compression ?? "none");
-  source.on("data", (chunk: Buffer) => {
-    progress.bytes += chunk.length;
-    progress.rows = stream.rows();
-  });
-  source.pause();
-  const { bytes, sha256 } = await context.artifacts.write(key, source, signal);
-  progress.rows = stream.rows();
-  progress.bytes = bytes;
-  return {
+  const { bytes, sha256 } = await context.artifacts.write(
     key,
+    counted(source, stream.rows, progress),
+    signal,
+  );
+  progress.rows = stream.rows();
+  return {
+    segments: [{ key, bytes }],
     ...servedAs(file),
     bytes,
     rows: stream.rows(),
     sha256,
-    expires_at: new Date(
-      Math.max(run.created_at.getTime(), context.now().getTime()) + context.settings.artifactRetentionMs,
-    ).toISOString(),
+    expires_at: expiryOf(context, work),
   };
+}
+
+/** Counts what goes by, for whoever asks how far the work is. */
+export function counted(
+  bytes: Readable,
+  rows: () => number,
+  progress: { rows: number; bytes: number },
+): Readable {
+  bytes.on("data", (chunk: Buffer) => {
+    progress.bytes += chunk.length;
+    progress.rows = rows();
+  });
+  return bytes.pause();
+}
+
+/** Until when a file that is finished now can be downloaded. */
+export function expiryOf({ now, settings }: JobContext, { run }: RunWork): string {
+  const finishedMs = Math.max(run.created_at.getTime(), now().getTime());
+  return new Date(finishedMs + settings.artifactRetentionMs).toISOString();
 }
 
 /** `messages-2026-01-01-2026-02-01`: what it is and which days it is about. */

@@ -1,21 +1,25 @@
 import { z } from "zod";
+import { leftOverParts, removeParts } from "../db/queries/export-parts.js";
 import { deleteExpiredIdempotencyKeys } from "../db/queries/idempotency.js";
 import { markUploadRemoved, spentUploads } from "../db/queries/imports.js";
 import { expiredArtifacts, isArtifactLive, markArtifactRemoved } from "../db/queries/runs.js";
 import { defineJob } from "./define-job.js";
+import { removeFile } from "./remove-file.js";
 
 /** A file that no run names after this long is a leftover of a worker that died or was shut out. */
 const ORPHAN_AFTER_MS = 60 * 60_000;
 const KEY_LIFETIME_MS = 24 * 3_600_000;
 const BATCH = 1_000;
 const UUID_LENGTH = 36;
-/** The keys that `publishFile` makes, and that of an upload. */
-const OUR_KEY = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\/\d+$/;
+/** A failed export can be retried, and goes on where it was, for so long. */
+const KEEP_FAILED_PARTS_MS = 24 * 3_600_000;
+/** The keys that `publishFile` and parts make, and that of an upload. */
+const OUR_KEY = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\/\d+(-\d+){0,2}$/;
 
 /**
  * Removes expired artifacts (their runs stay and answer 410), uploads that are read or whose time for a retry is over,
- * orphaned files and old idempotency keys. Idempotent;
- * killed anywhere it goes on at the next fire. Runs where the artifacts are: workers share the store.
+ * parts of exports that will not go on, orphaned files and old idempotency keys. Idempotent; killed anywhere it goes on at
+ * the next fire. Runs where the artifacts are: workers share the store.
  */
 export const sweepFiles = defineJob({
   kind: "files.sweep",
@@ -25,9 +29,9 @@ export const sweepFiles = defineJob({
   schedule: { cron: "30 */15 * * * *", payload: {} },
   async run(_payload, { db, artifacts, signal, now, settings }) {
     let expired = 0;
-    for (const { accountId, runId, key } of await expiredArtifacts(db, BATCH)) {
+    for (const { accountId, runId, artifact } of await expiredArtifacts(db, BATCH)) {
       signal.throwIfAborted();
-      await artifacts.remove(key);
+      await removeFile(artifacts, artifact);
       await markArtifactRemoved(db, accountId, runId);
       expired++;
     }
@@ -39,6 +43,8 @@ export const sweepFiles = defineJob({
       await artifacts.remove(key);
       uploads++;
     }
+    // The files of those that have no row any more are orphans, or belong to an artifact.
+    for (const key of await leftOverParts(db, KEEP_FAILED_PARTS_MS, BATCH)) await removeParts(db, key);
     const orphans = await artifacts.sweep(
       // What is not named as our files are was put there by somebody else, and is none of our business.
       async (key) => !OUR_KEY.test(key) || isArtifactLive(db, key.slice(0, UUID_LENGTH), key),

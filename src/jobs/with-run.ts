@@ -11,12 +11,10 @@ import {
 } from "../db/queries/runs.js";
 import type { Artifact } from "../db/schema.js";
 import { AppError, PermanentJobError } from "../errors.js";
-import type { Log } from "../log.js";
 import type { JobContext } from "./define-job.js";
+import { startHeart } from "./heart.js";
 import { Interrupted } from "./interrupted.js";
-
-/** How often a worker says that it is alive, and so how soon it hears of a cancel. */
-const HEARTBEAT_MS = 1_000;
+import { removeFile } from "./remove-file.js";
 
 export interface RunWork {
   run: Run;
@@ -34,19 +32,19 @@ export interface RunOutcome {
 /**
  * Works on one run: claims it under a new fence, keeps its heartbeat, and makes the outcome visible in one conditional
  * statement. A run that is finished, cancelled or of another generation is left alone, and a worker that was taken for
- * dead finds its fence gone: it publishes nothing. `discard` cleans up what such a worker made.
+ * dead finds its fence gone: it publishes nothing. `discard` cleans up what such a worker made, which is its file.
  */
 export async function withRun(
   key: RunKey,
   context: JobContext,
   work: (work: RunWork) => Promise<RunOutcome>,
-  discard: (outcome: RunOutcome) => Promise<void> = async () => {},
+  discard: (outcome: RunOutcome) => Promise<void> = removeOutcome(context),
 ): Promise<Record<string, unknown>> {
   const run = await claimRun(context.db, key, context.worker);
   if (!run) return { skipped: "nothing to do" };
   const claim = { accountId: key.accountId, runId: key.runId, fence: run.fence };
   const progress: Progress = { rows: 0, bytes: 0 };
-  const heart = startHeart(context, claim, progress);
+  const heart = startHeart(() => sendBeat(context, claim, progress));
   const signal = AbortSignal.any([context.signal, heart.signal]);
   try {
     const outcome = await work({ run, claim, signal, progress });
@@ -135,39 +133,24 @@ export async function giveUpRun(
   if (await failAbandonedRun(db, key, shown)) log.error("run given up", { ...key, error });
 }
 
-interface Heart {
-  signal: AbortSignal;
-  stop(): Promise<void>;
-}
-
-function startHeart(context: JobContext, claim: Claim, progress: Progress): Heart {
-  const controller = new AbortController();
-  let beat: Promise<void> = Promise.resolve();
-  const timer = setInterval(() => {
-    beat = sendBeat(context, claim, progress, controller, context.log);
-  }, HEARTBEAT_MS);
-  return {
-    signal: controller.signal,
-    async stop() {
-      clearInterval(timer);
-      await beat;
-    },
+const removeOutcome =
+  ({ artifacts }: JobContext) =>
+  async ({ artifact }: RunOutcome) => {
+    if (artifact) await removeFile(artifacts, artifact);
   };
-}
 
 async function sendBeat(
-  { db }: JobContext,
+  { db, log }: JobContext,
   claim: Claim,
   progress: Progress,
-  controller: AbortController,
-  log: Log,
-): Promise<void> {
+): Promise<Interrupted | undefined> {
   try {
     const state = await beatRun(db, claim, progress);
-    if (state === "lost") controller.abort(new Interrupted("fenced", "another worker holds this run"));
-    if (state === "cancel_requested") controller.abort(new Interrupted("cancelled", "cancelled on request"));
+    if (state === "lost") return new Interrupted("fenced", "another worker holds this run");
+    if (state === "cancel_requested") return new Interrupted("cancelled", "cancelled on request");
   } catch (error) {
     // A database that is away for a moment is no reason to stop: the next beat tells whether the run is still ours.
     log.warn("heartbeat failed", { runId: claim.runId, error });
   }
+  return undefined;
 }

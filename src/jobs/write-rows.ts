@@ -38,7 +38,7 @@ export interface RowRequest {
  * order of an index, so the same rows give the same bytes.
  */
 export async function streamRows(
-  copy: CopySource,
+  copy: Pick<CopySource, "stream">,
   request: RowRequest,
   signal: AbortSignal,
 ): Promise<RowStream> {

@@ -71,7 +71,12 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
     enqueue: context.queues.enqueue,
     stateOf: context.queues.stateOf,
     removeJob: context.queues.remove,
-    settings: { foldBatchSize: config.fold.batchSize, artifactRetentionMs: config.artifacts.retentionMs },
+    settings: {
+      foldBatchSize: config.fold.batchSize,
+      artifactRetentionMs: config.artifacts.retentionMs,
+      exportPartRows: config.exports.partRows,
+      exportParallelism: config.exports.parallelism,
+    },
     worker: `${hostname()}/${process.pid}`,
     shutdown: shutdown.signal,
     observe: options.observe ?? (() => {}),
@@ -122,8 +127,8 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
   };
 }
 
-/** Every queue may run COPYs at the same time as its other work. */
-export const copyPoolSize = (config: Context["config"]) => config.workers.concurrency * 2 + 1;
+/** Every report and every export may run a COPY, every export holds a snapshot beside it. One more cancels. */
+export const copyPoolSize = (config: Context["config"]) => config.workers.concurrency * 3 + 1;
 
 function indexByKind(definitions: readonly AnyJob[]): Map<string, AnyJob> {
   const byKind = new Map(definitions.map((definition) => [definition.kind, definition]));

@@ -22,6 +22,7 @@ import { MAX_STALLS, startWorkers } from "../../src/workers/start-workers.js";
 import { startTestApp, type TestApp } from "../support/app.js";
 import { silentLog } from "../support/postgres.js";
 import { queueStores, startRedis, type TestRedis } from "../support/redis.js";
+import { testSettings } from "../support/work.js";
 
 export interface Payload {
   id: string;
@@ -153,7 +154,7 @@ const lentBy = ({ context }: TestApp): JobContext => ({
   enqueue: context.queues.enqueue,
   stateOf: context.queues.stateOf,
   removeJob: context.queues.remove,
-  settings: { foldBatchSize: 10_000, artifactRetentionMs: 3_600_000 },
+  settings: testSettings,
   job: { id: "test", addedAt: new Date(), isLastAttempt: false },
   worker: "test",
 });

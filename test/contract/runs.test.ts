@@ -101,12 +101,13 @@ contract("a run that two workers hold", (on) => {
   const heldExport = (rows?: () => Readable) => {
     const [claimed, mayGoOn] = [gate(), gate()];
     const run = (key: RunKey, context: JobContext) => {
-      const stream: JobContext["copy"]["stream"] = async (...call) => {
+      const streamAt: JobContext["copy"]["streamAt"] = async (...call) => {
         claimed.open();
         await mayGoOn.opened;
-        return rows ? rows() : context.copy.stream(...call);
+        if (!rows) return context.copy.streamAt(...call);
+        return { source: rows(), snapshot: undefined, takenAt: new Date() };
       };
-      return buildExport.run(key, { ...context, copy: { stream } });
+      return buildExport.run(key, { ...context, copy: { ...context.copy, streamAt } });
     };
     return { definition: { ...buildExport, run }, claimed: claimed.opened, goOn: () => mayGoOn.open() };
   };
@@ -137,7 +138,7 @@ contract("a run that two workers hold", (on) => {
     expect(await row(key)).toMatchObject({
       status: "succeeded",
       fence: 2,
-      artifact: { key: `${key.runId}/2` },
+      artifact: { segments: [{ key: `${key.runId}/2` }] },
     });
     expect((await download(key)).text).not.toContain("late row");
     expect(ends).toEqual(["done"]);

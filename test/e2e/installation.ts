@@ -69,7 +69,7 @@ export interface Installation {
   orderExport(): Promise<Run>;
   /** What the database says of a run. */
   row(runId: string): Promise<RunRow>;
-  /** The worker that writes the run's file, as soon as it has written so many bytes of it. */
+  /** The worker that has the run, as soon as so many bytes of its file are written, by whomever. */
   writerOf(runId: string, bytes: number): Promise<Process>;
   /** Names of the files that exist for a run, finished or not. */
   filesOf(runId: string): Promise<string[]>;
@@ -155,10 +155,12 @@ export async function startInstallation(options: InstallationOptions): Promise<I
         until(
           `${bytes} bytes of ${runId} are written`,
           async () => {
-            const { worker, fence } = await row(runId);
-            const part = join(folderOf(runId), `${fence}.part`);
-            const written = await stat(part).catch(() => undefined);
-            if (!written || written.size < bytes) return undefined;
+            const { worker } = await row(runId);
+            const files = (await filesOf(runId)).map((name) =>
+              stat(join(folderOf(runId), name)).catch(() => undefined),
+            );
+            const sizes = (await Promise.all(files)).map((file) => file?.size ?? 0);
+            if (sizes.reduce((sum, size) => sum + size, 0) < Math.max(bytes, 1)) return undefined;
             return running.find(({ process }) => worker?.endsWith(`/${process.pid}`))?.process;
           },
           { everyMs: 2 },

@@ -39,7 +39,9 @@ test("a file of any parts is the file of all rows, compressed or not", async () 
           parted.join(known).map((segment) => ("inline" in segment ? segment.inline : stored[segment.part]!)),
         );
         const whole = textFile(bytesOf(values.flat()), { format, columns });
-        expect((compression === "gzip" ? gunzipSync(joined) : joined).toString()).toBe(await text(whole.bytes));
+        expect((compression === "gzip" ? gunzipSync(joined) : joined).toString()).toBe(
+          await text(whole.bytes),
+        );
         expect(whole.rows()).toBe(values.flat().length);
       },
     ),

@@ -32,7 +32,7 @@ export function watchDownload(service: Installation, id: string, undisturbed: Ru
 export async function expectSame(service: Installation, id: string, undisturbed: Run): Promise<void> {
   expect(await service.api.run(id)).toMatchObject({ status: "succeeded", artifact: fileOf(undisturbed) });
   const { artifact, fence } = await service.row(id);
-  expect(artifact!.key).toBe(`${id}/${fence}`);
+  expect(artifact!.segments).toEqual([{ key: `${id}/${fence}`, bytes: artifact!.bytes }]);
   expect((await service.filesOf(id)).filter((name) => !name.endsWith(".part"))).toEqual([String(fence)]);
 }
 

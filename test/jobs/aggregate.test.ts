@@ -13,6 +13,7 @@ import {
   seedRange,
   storeEvents,
   type TestWork,
+  testSettings,
 } from "../support/work.js";
 
 let test: TestWork;
@@ -94,7 +95,7 @@ describe("an aggregation", () => {
     );
     const events = rows[0].events as number;
     const key = await test.insertRun("aggregation", "again", { action: "backfill" });
-    const settings = { foldBatchSize: 4, artifactRetentionMs: 1 };
+    const settings = { ...testSettings, foldBatchSize: 4, artifactRetentionMs: 1 };
     await test.work(aggregate, key, { settings });
     expect(await test.run(key)).toMatchObject({
       status: "succeeded",

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { measureDrift } from "../../src/db/rollups/drift.js";
 import { foldEvents } from "../../src/jobs/fold-events.js";
-import { newEvent, openWork, storeEvents, type TestWork } from "../support/work.js";
+import { newEvent, openWork, storeEvents, type TestWork, testSettings } from "../support/work.js";
 
 let test: TestWork;
 beforeAll(async () => {
@@ -28,7 +28,7 @@ const history = (accountId: string) =>
 describe("a fold", () => {
   it("catches up batch by batch, and finds nothing the second time", async () => {
     await storeEvents(test, history("a"));
-    const settings = { foldBatchSize: 7, artifactRetentionMs: 1 };
+    const settings = { ...testSettings, foldBatchSize: 7, artifactRetentionMs: 1 };
     const first = await test.work(foldEvents, { accountId: "a" }, { settings });
     expect(first).toEqual({ result: { events: 50, messages: expect.any(Number) }, enqueued: [] });
     const after = await state("a");
@@ -50,7 +50,7 @@ describe("a fold", () => {
     const { result, enqueued } = await test.work(
       foldEvents,
       { accountId: "b" },
-      { settings: { foldBatchSize: 10, artifactRetentionMs: 1 }, now: clock },
+      { settings: { ...testSettings, foldBatchSize: 10, artifactRetentionMs: 1 }, now: clock },
     );
     expect(result).toMatchObject({ events: 20, unfinished: true });
     expect(enqueued).toEqual([{ kind: "events.fold", payload: { accountId: "b" }, options: undefined }]);

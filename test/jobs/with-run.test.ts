@@ -1,8 +1,11 @@
 import { once } from "node:events";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createCopySource } from "../../src/db/copy.js";
+import type { Run } from "../../src/db/queries/runs.js";
 import { claimRun, type RunKey, requestCancel, restartRun } from "../../src/db/queries/runs.js";
 import { PermanentJobError } from "../../src/errors.js";
+import { segmentKeys } from "../../src/exports/artifacts/segments.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import { defineJob, type JobContext } from "../../src/jobs/define-job.js";
 import { Interrupted } from "../../src/jobs/interrupted.js";
@@ -43,25 +46,33 @@ function endless() {
   return { job, started };
 }
 
+const keyOf = ({ artifact }: Run) => segmentKeys(artifact!.segments)[0]!;
+
 describe("a worker that was taken for dead", () => {
   it("publishes nothing and leaves no file", async () => {
     const key = await newRun();
     let takenOver: string | undefined;
     const copy: JobContext["copy"] = {
-      async stream() {
+      ...createCopySource(test.pool),
+      async streamAt() {
         // The successor claims, finishes and publishes while the first worker's rows are on their way.
         const before = await test.run(key);
         await test.work(buildExport, key, { worker: "second" });
         takenOver = `${key.runId}/${before.fence}`;
-        return Readable.from([Buffer.from("late row\n")]);
+        const source = Readable.from([Buffer.from("late row\n")]);
+        return { source, snapshot: undefined, takenAt: new Date() };
       },
     };
     const { result } = await test.work(buildExport, key, { copy, worker: "first" });
     expect(result).toEqual({ skipped: "fenced" });
     const run = await test.run(key);
-    expect(run).toMatchObject({ status: "succeeded", fence: 2, artifact: { key: `${key.runId}/2` } });
+    expect(run).toMatchObject({
+      status: "succeeded",
+      fence: 2,
+      artifact: { segments: [{ key: `${key.runId}/2` }] },
+    });
     expect(await test.artifacts.size(takenOver!)).toBeUndefined();
-    expect(await test.artifacts.size(run.artifact!.key)).toBe(run.artifact!.bytes);
+    expect(await test.artifacts.size(keyOf(run))).toBe(run.artifact!.bytes);
     expect((await test.file(key)).toString()).not.toContain("late row");
   });
 

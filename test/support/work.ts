@@ -11,6 +11,7 @@ import { settleRollups } from "../../src/db/rollups/settle.js";
 import type { RunKind } from "../../src/db/schema.js";
 import type { ArtifactStore } from "../../src/exports/artifacts/artifact-store.js";
 import { createDiskStore } from "../../src/exports/artifacts/disk.js";
+import { openSegments } from "../../src/exports/artifacts/segments.js";
 import type { EnqueueOptions, JobContext, JobDefinition, JobState } from "../../src/jobs/define-job.js";
 import { openTestDb, silentLog, type TestDb } from "./postgres.js";
 
@@ -68,7 +69,7 @@ export async function openWork(given?: { test: TestDb; artifactRoot: string }): 
         },
         stateOf: async (): Promise<JobState> => "unknown",
         removeJob: async () => {},
-        settings: { foldBatchSize: 10_000, artifactRetentionMs: 3_600_000 },
+        settings: testSettings,
         job: { id: "test", addedAt: new Date(), isLastAttempt: false },
         worker: "test",
         ...overrides,
@@ -88,7 +89,7 @@ export async function openWork(given?: { test: TestDb; artifactRoot: string }): 
     async file(key) {
       const { artifact } = await run(key);
       if (!artifact) throw new Error("the run has no file");
-      return buffer((await artifacts.open(artifact.key))!);
+      return buffer((await openSegments(artifacts, artifact.segments))!);
     },
     async close() {
       await test.close();
@@ -96,6 +97,14 @@ export async function openWork(given?: { test: TestDb; artifactRoot: string }): 
     },
   };
 }
+
+/** What a worker has from its configuration. */
+export const testSettings: JobContext["settings"] = {
+  foldBatchSize: 10_000,
+  artifactRetentionMs: 3_600_000,
+  exportPartRows: 250_000,
+  exportParallelism: 4,
+};
 
 let events = 0;
 

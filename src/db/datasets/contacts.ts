@@ -42,6 +42,7 @@ export function selectContacts({ accountId, zoneId, from, to }: ContactSelection
     having count(*) filter (where ${inRange}) > 0`;
   return {
     columns: contactColumns,
+    key: undefined,
     from: ({ ordered }) => `from (${contacts}${ordered ? " order by p.account_id, p.contact_id" : ""}) c`,
   };
 }

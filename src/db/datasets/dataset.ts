@@ -13,11 +13,22 @@ export interface Selection {
   filters: { readonly [name: string]: readonly (string | null)[] | undefined };
 }
 
+/** A row's place in the order of its dataset: the key behind the account, as text. */
+export type RowKey = readonly string[];
+
+/** Rows from one key on and before another one; open where there is none. */
+export interface KeyRange {
+  from?: RowKey | undefined;
+  to?: RowKey | undefined;
+}
+
 /** Rows that can be read as a file: what COPY selects from, and in which order. */
 export interface Rows {
   columns: readonly Column[];
+  /** What orders the rows, as SQL; undefined where a range of them cannot be read alone. */
+  key: readonly string[] | undefined;
   /** `FROM … WHERE … [ORDER BY …]` as text, since COPY takes no parameters: every value is a quoted literal. */
-  from(options: { ordered: boolean }): string;
+  from(options: { ordered: boolean; within?: KeyRange }): string;
 }
 
 /**
@@ -50,8 +61,21 @@ export function selectRows(dataset: Dataset, selection: Selection): Rows {
   const order = ` order by ${[dataset.accountId, ...dataset.key].join(", ")}`;
   return {
     columns: dataset.columns,
-    from: ({ ordered }) => `from ${dataset.table} where ${conditions.join(" and ")}${ordered ? order : ""}`,
+    key: dataset.key,
+    from: ({ ordered, within = {} }) => {
+      const all = [...conditions, ...keyConditions(dataset.key, within)];
+      return `from ${dataset.table} where ${all.join(" and ")}${ordered ? order : ""}`;
+    },
   };
+}
+
+/** The time alone as well: it tells which partitions are meant. */
+function keyConditions(key: Dataset["key"], { from, to }: KeyRange): string[] {
+  const compare = (sign: "<" | ">=", values: RowKey) => [
+    `(${key.join(", ")}) ${sign} (${values.map(literal).join(", ")})`,
+    `${key[0]} ${sign[0]}= ${literal(values[0]!)}`,
+  ];
+  return [...(from ? compare(">=", from) : []), ...(to ? compare("<", to) : [])];
 }
 
 function filterConditions({ filters }: Dataset, wanted: Selection["filters"]): string[] {

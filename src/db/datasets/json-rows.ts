@@ -29,6 +29,7 @@ export function rowsOfJson(
   });
   return {
     columns: columns.map(columnOf),
+    key: undefined,
     from: ({ ordered }) =>
       `from jsonb_array_elements(${json}::jsonb) with ordinality as j(row, n)${ordered ? " order by j.n" : ""}`,
   };

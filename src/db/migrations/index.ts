@@ -7,6 +7,7 @@ import * as conversations from "./0005-conversations.js";
 import * as retention from "./0006-retention.js";
 import * as contacts from "./0007-contacts.js";
 import * as binsInOrder from "./0008-bins-in-order.js";
+import * as exportParts from "./0009-export-parts.js";
 
 /** In order of application; a migration that has shipped is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -18,4 +19,5 @@ export const migrations: Record<string, Migration> = {
   "0006-retention": retention,
   "0007-contacts": contacts,
   "0008-bins-in-order": binsInOrder,
+  "0009-export-parts": exportParts,
 };

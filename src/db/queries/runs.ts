@@ -321,14 +321,22 @@ export async function isArtifactLive(db: Db, runId: string, key: string): Promis
     .executeTakeFirst();
   if (!row) return false;
   if (row.upload?.key === key) return !row.upload.removed;
-  return row.status === "running" || row.artifact?.key === key;
+  if (row.status === "running" || row.artifact?.segments.some((one) => "key" in one && one.key === key))
+    return true;
+  const part = await db
+    .selectFrom("export_parts")
+    .select("part")
+    .where("run_id", "=", runId)
+    .where("key", "=", key)
+    .executeTakeFirst();
+  return part !== undefined;
 }
 
 /** Artifacts past their time: their files can go, their rows stay and say so. */
 export async function expiredArtifacts(
   db: Db,
   limit: number,
-): Promise<{ accountId: string; runId: string; key: string }[]> {
+): Promise<{ accountId: string; runId: string; artifact: Artifact }[]> {
   const rows = await db
     .selectFrom("runs")
     .select(["account_id", "run_id", "artifact"])
@@ -340,7 +348,7 @@ export async function expiredArtifacts(
     .where(sql<boolean>`not artifact ? 'removed'`)
     .limit(limit)
     .execute();
-  return rows.map((row) => ({ accountId: row.account_id, runId: row.run_id, key: row.artifact!.key }));
+  return rows.map((row) => ({ accountId: row.account_id, runId: row.run_id, artifact: row.artifact! }));
 }
 
 export async function markArtifactRemoved(db: Db, accountId: string, runId: string): Promise<void> {

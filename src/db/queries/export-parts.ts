@@ -1,0 +1,167 @@
+import { type Selectable, sql } from "kysely";
+import type { Db } from "../client.js";
+import type { KeyRange } from "../datasets/dataset.js";
+import type { Database } from "../schema.js";
+
+export type ExportPart = Selectable<Database["export_parts"]>;
+
+/** The export whose parts are meant. */
+export interface PartsKey {
+  accountId: string;
+  runId: string;
+}
+
+/** What a worker holds while it builds one part. */
+export interface PartClaim extends PartsKey {
+  part: number;
+  fence: number;
+}
+
+/** A worker that is silent for so long has lost its part. Longer than a few heartbeats. */
+const SILENT_MS = 10_000;
+
+/** Lays an export out in parts, in place of those that there were. */
+export async function layOutParts(
+  db: Db,
+  { accountId, runId }: PartsKey,
+  ranges: readonly KeyRange[],
+): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    await removeParts(trx, { accountId, runId });
+    await trx
+      .insertInto("export_parts")
+      .values(
+        ranges.map(({ from, to }, part) => ({
+          account_id: accountId,
+          run_id: runId,
+          part,
+          from_key: from ? [...from] : null,
+          to_key: to ? [...to] : null,
+        })),
+      )
+      .execute();
+  });
+}
+
+export async function readParts(db: Db, { accountId, runId }: PartsKey): Promise<ExportPart[]> {
+  return db
+    .selectFrom("export_parts")
+    .selectAll()
+    .where("account_id", "=", accountId)
+    .where("run_id", "=", runId)
+    .orderBy("part")
+    .execute();
+}
+
+/**
+ * Takes the next part that is not done and that no living worker holds; undefined without one, and when the run is not in
+ * the hands of `runFence` any more.
+ */
+export async function claimPart(
+  db: Db,
+  { accountId, runId, runFence }: PartsKey & { runFence: number },
+  worker: string,
+): Promise<ExportPart | undefined> {
+  const { rows } = await sql<ExportPart>`
+    update export_parts set fence = fence + 1, worker = ${worker}, heartbeat_at = now(), rows = 0, bytes = 0
+    where account_id = ${accountId} and run_id = ${runId} and part = (
+      select part from export_parts
+      where account_id = ${accountId} and run_id = ${runId} and done_at is null
+        and (heartbeat_at is null or heartbeat_at < now() - ${SILENT_MS} * interval '1 millisecond')
+      order by part limit 1 for update skip locked
+    ) and exists (
+      select from runs
+      where account_id = ${accountId} and run_id = ${runId} and fence = ${runFence}
+        and status = 'running' and cancel_requested_at is null
+    )
+    returning *`.execute(db);
+  return rows[0];
+}
+
+/** Says that the worker is alive. False when somebody else has the part, or the export needs it no more. */
+export async function beatPart(
+  db: Db,
+  claim: PartClaim,
+  { rows, bytes }: { rows: number; bytes: number },
+): Promise<boolean> {
+  const result = await sql`
+    update export_parts p set heartbeat_at = now(), rows = ${rows}, bytes = ${bytes}
+    where ${held(claim)} and exists (
+      select from runs r where r.account_id = p.account_id and r.run_id = p.run_id
+        and r.status = 'running' and r.cancel_requested_at is null
+    )`.execute(db);
+  return result.numAffectedRows === 1n;
+}
+
+const held = ({ accountId, runId, part, fence }: PartClaim) =>
+  sql<boolean>`p.account_id = ${accountId} and p.run_id = ${runId} and p.part = ${part}
+    and p.fence = ${fence} and p.done_at is null`;
+
+/** The file of a part, as it was stored. */
+export interface BuiltPart {
+  key: string;
+  rows: number;
+  bytes: number;
+  sha256: string;
+  detail: unknown;
+  snapshot: string | undefined;
+  asOf: Date;
+}
+
+/** The one statement that makes a part done. False when the claim no longer holds: the file is the worker's to remove. */
+export async function finishPart(db: Db, claim: PartClaim, built: BuiltPart): Promise<boolean> {
+  const result = await sql`
+    update export_parts p
+    set done_at = now(), key = ${built.key}, rows = ${built.rows}, bytes = ${built.bytes}, sha256 = ${built.sha256},
+        detail = ${JSON.stringify(built.detail)}::jsonb, snapshot = ${built.snapshot ?? null}, as_of = ${built.asOf},
+        heartbeat_at = null
+    where ${held(claim)}`.execute(db);
+  return result.numAffectedRows === 1n;
+}
+
+/** Lets go of a part, so that the next worker can take it at once. */
+export async function releasePart(db: Db, claim: PartClaim): Promise<void> {
+  await sql`update export_parts p set heartbeat_at = null, rows = 0, bytes = 0 where ${held(claim)}`.execute(
+    db,
+  );
+}
+
+/** Of all parts, whoever builds them. */
+export async function partsProgress(
+  db: Db,
+  { accountId, runId }: PartsKey,
+): Promise<{ rows: number; bytes: number; open: number }> {
+  const row = await db
+    .selectFrom("export_parts")
+    .select((eb) => [
+      eb.fn.coalesce(eb.fn.sum<string>("rows"), sql<string>`0`).as("rows"),
+      eb.fn.coalesce(eb.fn.sum<string>("bytes"), sql<string>`0`).as("bytes"),
+      eb.fn.countAll<number>().filterWhere("done_at", "is", null).as("open"),
+    ])
+    .where("account_id", "=", accountId)
+    .where("run_id", "=", runId)
+    .executeTakeFirstOrThrow();
+  return { rows: Number(row.rows), bytes: Number(row.bytes), open: row.open };
+}
+
+/** Forgets the parts of an export, and says which files they had. */
+export async function removeParts(db: Db, { accountId, runId }: PartsKey): Promise<string[]> {
+  const rows = await db
+    .deleteFrom("export_parts")
+    .where("account_id", "=", accountId)
+    .where("run_id", "=", runId)
+    .returning("key")
+    .execute();
+  return rows.flatMap(({ key }) => key ?? []);
+}
+
+/** Exports whose parts nobody needs any more: they have their file, were cancelled, or failed long enough ago. */
+export async function leftOverParts(db: Db, keepFailedMs: number, limit: number): Promise<PartsKey[]> {
+  const { rows } = await sql<PartsKey>`
+    select distinct p.account_id as "accountId", p.run_id as "runId"
+    from export_parts p left join runs r on r.account_id = p.account_id and r.run_id = p.run_id
+    where r.run_id is null or r.status in ('succeeded', 'cancelled')
+       or (r.status = 'failed' and r.finished_at < now() - ${keepFailedMs} * interval '1 millisecond')
+    limit ${limit}`.execute(db);
+  return rows;
+}

@@ -1,0 +1,133 @@
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Rows } from "../db/datasets/dataset.js";
+import type { SharedSnapshot } from "../db/held-snapshot.js";
+import { type ExportPart, partsProgress, readParts } from "../db/queries/export-parts.js";
+import type { Artifact } from "../db/schema.js";
+import { type FileSegment, openSegments } from "../exports/artifacts/segments.js";
+import type { PartedFormat } from "../exports/file-parts.js";
+import { type Measure, measured } from "../exports/measure.js";
+import { buildNextPart } from "./build-part.js";
+import type { JobContext } from "./define-job.js";
+import { helpExport, helpId } from "./help-export.js";
+import type { RunWork } from "./with-run.js";
+
+/** How often a worker that has no part left to build looks for those of others. */
+const WAIT_MS = 250;
+/** What is longer than this becomes a file of the store: it would weigh on the run's row. */
+const MAX_INLINE_BYTES = 16_384;
+
+export type BuiltFile = Pick<Artifact, "segments" | "bytes" | "rows" | "sha256"> & {
+  content: Omit<NonNullable<Artifact["content"]>, "columns">;
+};
+
+/**
+ * Builds the parts of a laid-out export that are not done, with the help of other workers, and joins them without writing
+ * them again: all that is left is to read the bytes once for their digest.
+ */
+export async function buildInParts(
+  context: JobContext,
+  work: RunWork,
+  { rows, format, snapshot }: { rows: Rows; format: PartedFormat; snapshot: SharedSnapshot },
+): Promise<BuiltFile> {
+  const { claim, progress, signal } = work;
+  const key = { accountId: claim.accountId, runId: claim.runId, runFence: claim.fence };
+  const refresh = async () => {
+    const { open, ...sums } = await partsProgress(context.db, key);
+    Object.assign(progress, sums);
+    return open;
+  };
+  await callHelpers(context, work, snapshot, await refresh());
+  const counting = setInterval(() => void refresh().catch(() => {}), 1_000);
+  try {
+    for (;;) {
+      while (await buildNextPart(context, { key, rows, format, snapshot }, signal));
+      if ((await refresh()) === 0) break;
+      await delay(WAIT_MS, undefined, { signal });
+    }
+  } finally {
+    clearInterval(counting);
+  }
+  return joinParts(context, work, format, await readParts(context.db, key));
+}
+
+/** Whoever has time builds parts, too. A queue that cannot be reached costs only time. */
+async function callHelpers(
+  { enqueue, log, settings }: JobContext,
+  { claim: { accountId, runId, fence } }: RunWork,
+  { id, takenAt }: SharedSnapshot,
+  openParts: number,
+): Promise<void> {
+  const snapshot = { id, takenAt: takenAt.toISOString() };
+  const helpers = Math.min(openParts, settings.exportParallelism) - 1;
+  try {
+    for (let helper = 1; helper <= helpers; helper++) {
+      const help = { accountId, runId, fence, snapshot, helper, turn: 0 };
+      await enqueue(helpExport, help, { id: helpId(help) });
+    }
+  } catch (error) {
+    log.warn("no help for an export", { runId, error });
+  }
+}
+
+async function joinParts(
+  context: JobContext,
+  { claim, signal }: RunWork,
+  format: PartedFormat,
+  parts: readonly ExportPart[],
+): Promise<BuiltFile> {
+  const segments: FileSegment[] = [];
+  const content: BuiltFile["content"] = {
+    as_of: new Date(Math.min(...parts.map((part) => part.as_of!.getTime()))).toISOString(),
+    consistency: parts.every(({ snapshot }) => snapshot && snapshot === parts[0]!.snapshot)
+      ? "snapshot"
+      : "per_part",
+    parts: [],
+  };
+  let offset = 0;
+  for (const segment of format.join(parts)) {
+    if ("inline" in segment) {
+      const name = `${claim.runId}/${claim.fence}-0-${segments.length}`;
+      segments.push(await keptInline(context, segment.inline, name, signal));
+      offset += segment.inline.length;
+      continue;
+    }
+    const { key, bytes, rows, sha256 } = parts[segment.part]!;
+    segments.push({ key: key!, bytes });
+    content.parts.push({ offset, bytes, rows, sha256: sha256! });
+    offset += bytes;
+  }
+  const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+  return { segments, rows, content, ...(await digestOf(context, segments, signal)) };
+}
+
+async function keptInline(
+  { artifacts }: JobContext,
+  bytes: Buffer,
+  key: string,
+  signal: AbortSignal,
+): Promise<FileSegment> {
+  if (bytes.length <= MAX_INLINE_BYTES) return { inline: bytes.toString("base64") };
+  await artifacts.write(key, Readable.from([bytes]), signal);
+  return { key, bytes: bytes.length };
+}
+
+async function digestOf(
+  { artifacts }: JobContext,
+  segments: readonly FileSegment[],
+  signal: AbortSignal,
+): Promise<Measure> {
+  const file = await openSegments(artifacts, segments);
+  if (!file) throw new Error("a part of the file is no longer in the store");
+  const measure = measured();
+  await pipeline(
+    file,
+    measure,
+    async (bytes) => {
+      for await (const _ of bytes);
+    },
+    { signal },
+  );
+  return measure.result();
+}

@@ -1,0 +1,60 @@
+import type { KeyRange, RowKey, Rows } from "../db/datasets/dataset.js";
+import type { HeldSnapshot } from "../db/held-snapshot.js";
+import { layOutParts, readParts } from "../db/queries/export-parts.js";
+import type { JobContext } from "./define-job.js";
+import type { RunWork } from "./with-run.js";
+
+/**
+ * Lays the rows of an export out in parts of `partRows` each, the last one aside, and says how many there are; without
+ * that number it is one. Several are written down; those of an earlier attempt stay as they are when any of them is done. Passes over the index once.
+ */
+export async function planExport(
+  { db }: JobContext,
+  { claim, progress, signal }: RunWork,
+  { rows, partRows, snapshot }: { rows: Rows; partRows: number | undefined; snapshot: HeldSnapshot },
+): Promise<number> {
+  const known = await readParts(db, claim);
+  if (known.some((part) => part.done_at !== null)) return known.length;
+  const ranges: KeyRange[] = [];
+  let from: RowKey | undefined;
+  for (;;) {
+    const to = partRows && (await keyAfter(rows, from, partRows, snapshot, signal));
+    if (!to) break;
+    ranges.push({ from, to });
+    from = to;
+  }
+  progress.totalRows = ranges.length * (partRows ?? 0) + (await countFrom(rows, from, snapshot, signal));
+  ranges.push({ from });
+  if (ranges.length > 1) await layOutParts(db, claim, ranges);
+  return ranges.length;
+}
+
+/** The key of the row that is `size` rows behind `from`; undefined where there is none, or the rows cannot be cut. */
+async function keyAfter(
+  rows: Rows,
+  from: RowKey | undefined,
+  size: number,
+  snapshot: HeldSnapshot,
+  signal: AbortSignal,
+): Promise<RowKey | undefined> {
+  if (!rows.key) return undefined;
+  const values = rows.key.map((sql) => `(${sql})::text`).join(", ");
+  const [found] = await snapshot.read<{ key: string[] }>(
+    `select array[${values}] as key ${rows.from({ ordered: true, within: { from } })} offset ${size} limit 1`,
+    signal,
+  );
+  return found?.key;
+}
+
+async function countFrom(
+  rows: Rows,
+  from: RowKey | undefined,
+  snapshot: HeldSnapshot,
+  signal: AbortSignal,
+): Promise<number> {
+  const [counted] = await snapshot.read<{ count: number }>(
+    `select count(*) as count ${rows.from({ ordered: false, within: { from } })}`,
+    signal,
+  );
+  return counted!.count;
+}

@@ -1,0 +1,224 @@
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { readdir } from "node:fs/promises";
+import { gunzipSync } from "node:zlib";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createCopySource } from "../../src/db/copy.js";
+import { readParts } from "../../src/db/queries/export-parts.js";
+import { type RunKey, requestCancel } from "../../src/db/queries/runs.js";
+import type { ArtifactContent } from "../../src/db/schema.js";
+import { buildExport } from "../../src/jobs/build-export.js";
+import type { JobContext } from "../../src/jobs/define-job.js";
+import { helpExport } from "../../src/jobs/help-export.js";
+import {
+  foldAll,
+  newEvent,
+  openWork,
+  seedMessages,
+  seedRange,
+  storeEvents,
+  type TestWork,
+  testSettings,
+} from "../support/work.js";
+
+const PART_ROWS = 3;
+const settings = { ...testSettings, exportPartRows: PART_ROWS, exportParallelism: 3 };
+
+let test: TestWork;
+let rows: number;
+beforeAll(async () => {
+  test = await openWork();
+  rows = await seedMessages(test, "shop");
+});
+afterAll(() => test.close());
+
+/** The parts that were read, by the order in which their statements came. */
+let read: string[];
+/** Runs before a part is read, with the number of parts that were read before. */
+let beforeRead: (count: number, signal: AbortSignal) => Promise<void>;
+beforeEach(() => {
+  read = [];
+  beforeRead = async () => {};
+});
+
+function copyWith(): JobContext["copy"] {
+  const copy = createCopySource(test.pool);
+  return {
+    ...copy,
+    async streamAt(snapshot, sql, signal) {
+      await beforeRead(read.length, signal);
+      read.push(sql);
+      return copy.streamAt(snapshot, sql, signal);
+    },
+  };
+}
+
+const order = (params: Record<string, unknown> = {}) =>
+  test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange, ...params });
+const build = (key: RunKey, more: Partial<JobContext> = {}) =>
+  test.work(buildExport, key, { settings, copy: copyWith(), ...more });
+const contentOf = async (key: RunKey): Promise<ArtifactContent> => (await test.run(key)).artifact!.content!;
+
+async function inOnePiece(params: Record<string, unknown>): Promise<Buffer> {
+  const key = await order(params);
+  await test.work(buildExport, key);
+  return test.file(key);
+}
+
+describe("an export in parts", () => {
+  it.each([
+    { format: "csv" },
+    { format: "csv", csv: { bom: true, delimiter: ";" } },
+    { format: "json" },
+    { format: "ndjson", filters: { channel_id: ["c0"] } },
+    { format: "csv", dataset: "events", compression: "gzip" },
+  ])("is the file that it is in one piece: %j", async (params) => {
+    const key = await order(params);
+    await build(key);
+    const file = await test.file(key);
+    const unpacked = params.compression ? gunzipSync(file) : file;
+    const whole = await inOnePiece({ ...params, compression: "none" });
+    expect(unpacked.toString()).toBe(whole.toString());
+    const { artifact } = await test.run(key);
+    expect(read.length).toBe(Math.ceil(artifact!.rows / PART_ROWS));
+    expect(artifact).toMatchObject({
+      bytes: file.length,
+      sha256: createHash("sha256").update(file).digest("hex"),
+    });
+    expect(await readParts(test.db, key)).toEqual([]);
+    expect((await test.work(buildExport, key)).result).toEqual({ skipped: "nothing to do" });
+  });
+
+  it("says what each of its parts is, so that it can be checked", async () => {
+    const key = await order({ format: "json" });
+    await build(key);
+    const file = await test.file(key);
+    const { parts, consistency, columns, as_of } = await contentOf(key);
+    expect(parts).toHaveLength(Math.ceil(rows / PART_ROWS));
+    expect(parts.reduce((sum, part) => sum + part.rows, 0)).toBe(rows);
+    for (const { offset, bytes, sha256 } of parts)
+      expect(
+        createHash("sha256")
+          .update(file.subarray(offset, offset + bytes))
+          .digest("hex"),
+      ).toBe(sha256);
+    expect(consistency).toBe("snapshot");
+    expect(columns[1]).toEqual({ name: "message_id", type: "text" });
+    expect(Date.parse(as_of)).toBeGreaterThan((await test.run(key)).created_at.getTime());
+  });
+
+  it("goes on where it was: parts that are done are not read again", async () => {
+    const key = await order();
+    beforeRead = async (count) => {
+      if (count === 2) throw new Error("the connection broke");
+    };
+    await expect(build(key)).rejects.toThrow("the connection broke");
+    expect((await readParts(test.db, key)).filter((part) => part.done_at)).toHaveLength(2);
+    beforeRead = async () => {};
+    await build(key);
+    expect(read).toHaveLength(Math.ceil(rows / PART_ROWS));
+    expect(new Set(read).size).toBe(read.length);
+    expect((await test.file(key)).toString()).toBe((await inOnePiece({ format: "csv" })).toString());
+    // The first two parts show the database as it was before.
+    expect((await contentOf(key)).consistency).toBe("per_part");
+  });
+
+  it("is laid out anew while no part is done", async () => {
+    const key = await order();
+    beforeRead = async () => {
+      throw new Error("the connection broke");
+    };
+    await expect(build(key)).rejects.toThrow("the connection broke");
+    beforeRead = async () => {};
+    await build(key);
+    expect((await contentOf(key)).consistency).toBe("snapshot");
+  });
+
+  it("shows one moment, whatever is written meanwhile", async () => {
+    const key = await order({ format: "ndjson" });
+    const before = await inOnePiece({ format: "ndjson" });
+    beforeRead = async (count) => {
+      if (count !== 1) return;
+      const [first, last] = ["2025-03-01T00:00:01.000Z", "2025-03-03T23:00:00.000Z"];
+      await storeEvents(test, [
+        newEvent("shop", "new1", "sent", first),
+        newEvent("shop", "new2", "sent", last),
+      ]);
+      await foldAll(test, "shop");
+    };
+    await build(key);
+    expect((await test.file(key)).toString()).toBe(before.toString());
+    rows += 2;
+    expect((await inOnePiece({ format: "ndjson" })).toString().match(/"new[12]"/g)).toHaveLength(2);
+  });
+
+  it("is built by others too, who take turns and are not needed", async () => {
+    const key = await order();
+    const helped: Promise<unknown>[] = [];
+    const enqueue: JobContext["enqueue"] = async (job, payload, options) => {
+      expect(job.kind).toBe("exports.help");
+      helped.push(
+        test.work(helpExport, payload as never, {
+          settings,
+          copy: copyWith(),
+          enqueue,
+          worker: String(options?.id),
+        }),
+      );
+    };
+    await build(key, { enqueue });
+    const results = await Promise.all(helped);
+    expect(read).toHaveLength(Math.ceil(rows / PART_ROWS));
+    expect((await test.file(key)).toString()).toBe((await inOnePiece({ format: "csv" })).toString());
+    expect((await contentOf(key)).consistency).toBe("snapshot");
+    const turns = results.map((one) => (one as { result: { parts?: number } }).result.parts ?? 0);
+    expect(turns.filter((parts) => parts > 0).length).toBeGreaterThan(1);
+    // Help that comes late finds nothing to do.
+    const late = {
+      ...key,
+      fence: 1,
+      snapshot: { id: "x", takenAt: new Date().toISOString() },
+      helper: 1,
+      turn: 0,
+    };
+    const { accountId, runId, fence, snapshot, helper, turn } = late;
+    expect((await test.work(helpExport, { accountId, runId, fence, snapshot, helper, turn })).result).toEqual(
+      {
+        skipped: "nothing to do",
+      },
+    );
+  });
+
+  it("takes a part back from a worker that went silent, and whatever that one says later", async () => {
+    const key = await order();
+    beforeRead = async (count) => {
+      if (count !== 1) return;
+      // Somebody else has held the last part, and died.
+      await test.pool.query(
+        `update export_parts set fence = 7, worker = 'dead', heartbeat_at = now() - interval '1 minute'
+         where run_id = $1 and part = (select max(part) from export_parts where run_id = $1)`,
+        [key.runId],
+      );
+    };
+    await build(key);
+    expect((await test.file(key)).toString()).toBe((await inOnePiece({ format: "csv" })).toString());
+    const { artifact } = await test.run(key);
+    expect(artifact!.segments.at(-1)).toMatchObject({
+      key: `${key.runId}/${Math.ceil(rows / PART_ROWS) - 1}-8`,
+    });
+  });
+
+  it("leaves nothing when it is cancelled", async () => {
+    const key = await order();
+    beforeRead = async (count, signal) => {
+      if (count !== 2) return;
+      await requestCancel(test.db, key.accountId, key.runId);
+      await once(signal, "abort");
+      throw signal.reason;
+    };
+    expect((await build(key)).result).toEqual({ cancelled: true });
+    expect((await test.run(key)).status).toBe("cancelled");
+    expect(await readParts(test.db, key)).toEqual([]);
+    expect(await readdir(test.artifactRoot)).not.toContain(key.runId);
+  });
+});
