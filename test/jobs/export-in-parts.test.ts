@@ -9,7 +9,6 @@ import { type RunKey, requestCancel } from "../../src/db/queries/runs.js";
 import type { ArtifactContent } from "../../src/db/schema.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
-import { helpExport } from "../../src/jobs/help-export.js";
 import {
   foldAll,
   newEvent,
@@ -150,43 +149,6 @@ describe("an export in parts", () => {
     expect((await test.file(key)).toString()).toBe(before.toString());
     rows += 2;
     expect((await inOnePiece({ format: "ndjson" })).toString().match(/"new[12]"/g)).toHaveLength(2);
-  });
-
-  it("is built by others too, who take turns and are not needed", async () => {
-    const key = await order();
-    const helped: Promise<unknown>[] = [];
-    const enqueue: JobContext["enqueue"] = async (job, payload, options) => {
-      expect(job.kind).toBe("exports.help");
-      helped.push(
-        test.work(helpExport, payload as never, {
-          settings,
-          copy: copyWith(),
-          enqueue,
-          worker: String(options?.id),
-        }),
-      );
-    };
-    await build(key, { enqueue });
-    const results = await Promise.all(helped);
-    expect(read).toHaveLength(Math.ceil(rows / PART_ROWS));
-    expect((await test.file(key)).toString()).toBe((await inOnePiece({ format: "csv" })).toString());
-    expect((await contentOf(key)).consistency).toBe("snapshot");
-    const turns = results.map((one) => (one as { result: { parts?: number } }).result.parts ?? 0);
-    expect(turns.filter((parts) => parts > 0).length).toBeGreaterThan(1);
-    // Help that comes late finds nothing to do.
-    const late = {
-      ...key,
-      fence: 1,
-      snapshot: { id: "x", takenAt: new Date().toISOString() },
-      helper: 1,
-      turn: 0,
-    };
-    const { accountId, runId, fence, snapshot, helper, turn } = late;
-    expect((await test.work(helpExport, { accountId, runId, fence, snapshot, helper, turn })).result).toEqual(
-      {
-        skipped: "nothing to do",
-      },
-    );
   });
 
   it("takes a part back from a worker that went silent, and whatever that one says later", async () => {

@@ -24,6 +24,7 @@ import { type Answer, withIdempotency } from "../idempotency.js";
 import { accountNotFound, type Identity, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
 import { decodeCursor, pageParameters, toPage } from "../pagination.js";
+import { presentManifest } from "../present-manifest.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
 import { accountIdText } from "./accounts.js";
 
@@ -159,6 +160,16 @@ function routesOf(context: Context, resource: Resource): Route[] {
               await sendFile(request, response, artifacts, run.artifact!);
             },
           }),
+          route({
+            method: "get",
+            path: `${path}/:id/manifest`,
+            access: readers,
+            async handler(request, response) {
+              const run = await find(request);
+              requireFile(run, context.now());
+              response.json(presentManifest(run, run.artifact!));
+            },
+          }),
         ]),
   ];
 }
@@ -274,7 +285,7 @@ function presentRun(run: Run, path: string, position: number | null): Record<str
     links: {
       self,
       ...(isOpen ? { cancel: `${self}/cancel` } : {}),
-      ...(hasFile ? { download: `${self}/download` } : {}),
+      ...(hasFile ? { download: `${self}/download`, manifest: `${self}/manifest` } : {}),
       ...(endedBadly && !run.upload?.removed ? { retry: `${self}/retry` } : {}),
     },
   };

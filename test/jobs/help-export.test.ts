@@ -1,0 +1,71 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { createCopySource } from "../../src/db/copy.js";
+import { claimRun, type RunKey } from "../../src/db/queries/runs.js";
+import { buildExport } from "../../src/jobs/build-export.js";
+import type { JobContext } from "../../src/jobs/define-job.js";
+import { helpExport } from "../../src/jobs/help-export.js";
+import { openWork, seedMessages, seedRange, type TestWork, testSettings } from "../support/work.js";
+
+const settings = { ...testSettings, exportPartRows: 2, exportParallelism: 3 };
+
+let test: TestWork;
+let messages: number;
+beforeAll(async () => {
+  test = await openWork();
+  messages = await seedMessages(test, "shop");
+});
+afterAll(() => test.close());
+
+const order = () => test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
+const lateHelp = (key: RunKey, fence: number) => ({
+  ...{ accountId: key.accountId, runId: key.runId, fence, helper: 1, turn: 0 },
+  snapshot: { id: "gone", takenAt: new Date().toISOString() },
+});
+
+it("builds parts in turn with the worker that has the export, each once, under its snapshot", async () => {
+  const key = await order();
+  const read: string[] = [];
+  const copy = createCopySource(test.pool);
+  const counted: JobContext["copy"] = {
+    ...copy,
+    async streamAt(snapshot, sql, signal) {
+      read.push(sql);
+      return copy.streamAt(snapshot, sql, signal);
+    },
+  };
+  const helped: Promise<{ result: Record<string, unknown> }>[] = [];
+  const enqueue: JobContext["enqueue"] = async (job, payload, options) => {
+    expect(job.kind).toBe("exports.help");
+    const worker = String(options?.id);
+    helped.push(test.work(helpExport, payload as never, { settings, copy: counted, enqueue, worker }));
+  };
+  await test.work(buildExport, key, { settings, copy: counted, enqueue });
+  let ended = 0;
+  const results = [];
+  // Each of them asks for the next before it ends.
+  while (ended < helped.length) results.push((await helped[ended++]!).result);
+  const { artifact } = await test.run(key);
+  expect(read).toHaveLength(Math.ceil(messages / 2));
+  expect(new Set(read).size).toBe(read.length);
+  expect(artifact!.content!.consistency).toBe("snapshot");
+  expect(new Set(results.map(({ helper }) => helper))).toEqual(new Set([1, 2, undefined]));
+  const whole = await order();
+  await test.work(buildExport, whole);
+  expect((await test.file(key)).toString()).toBe((await test.file(whole)).toString());
+});
+
+it("has nothing to do for an export that is finished, or that somebody else has taken up", async () => {
+  const finished = await order();
+  await test.work(buildExport, finished);
+  const taken = await order();
+  await claimRun(test.db, taken, "first");
+  await claimRun(test.db, taken, "second");
+  for (const key of [finished, taken])
+    expect((await test.work(helpExport, lateHelp(key, 1))).result).toEqual({ skipped: "nothing to do" });
+});
+
+it("finds no part to build where all are held", async () => {
+  const key = await order();
+  await claimRun(test.db, key, "first");
+  expect((await test.work(helpExport, lateHelp(key, 1))).result).toEqual({ skipped: "no part is left" });
+});
