@@ -21,7 +21,7 @@ interface TextLayout {
   tail(rows: number): string;
 }
 
-function textLayout(format: TextFormat, columns: readonly Column[], csv?: CsvOptions): TextLayout {
+function textLayout({ format, columns, csv, trailer }: TextOptions): TextLayout {
   if (format === "csv")
     return {
       copySql: (from) => csvCopySql(columns, from, csv),
@@ -31,7 +31,8 @@ function textLayout(format: TextFormat, columns: readonly Column[], csv?: CsvOpt
       tail: () => "",
     };
   const copySql = (from: string) => jsonCopySql(columns, from);
-  if (format === "ndjson") return { copySql, rows: countRows, head: "", between: "", tail: () => "" };
+  const last = trailer ? `${JSON.stringify(trailer)}\n` : "";
+  if (format === "ndjson") return { copySql, rows: countRows, head: "", between: "", tail: () => last };
   return {
     copySql,
     rows: jsonElements,
@@ -45,11 +46,13 @@ export interface TextOptions {
   format: TextFormat;
   columns: readonly Column[];
   csv?: CsvOptions | undefined;
+  /** A last line of NDJSON that is no row. */
+  trailer?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** A file of text in parts. Where it is compressed each part is so on its own: gzip and zstd allow that. */
 export function partedText(options: TextOptions, compression: Compression): PartedFormat {
-  const layout = textLayout(options.format, options.columns, options.csv);
+  const layout = textLayout(options);
   const inline = (text: string): Segment[] =>
     text === "" ? [] : [{ inline: compressedBytes(Buffer.from(text), compression) }];
   return {
@@ -80,7 +83,7 @@ export function partedText(options: TextOptions, compression: Compression): Part
  * source reaches the file.
  */
 export function textFile(source: Readable, options: TextOptions): { bytes: Readable; rows(): number } {
-  const { head, tail, rows: rowsOf } = textLayout(options.format, options.columns, options.csv);
+  const { head, tail, rows: rowsOf } = textLayout(options);
   const rows = rowsOf();
   async function* bytes() {
     if (head !== "") yield Buffer.from(head);
@@ -92,5 +95,4 @@ export function textFile(source: Readable, options: TextOptions): { bytes: Reada
   return { bytes: Readable.from(bytes(), { objectMode: false }), rows: () => rows.rows() };
 }
 
-export const textCopySql = (options: TextOptions, from: string): string =>
-  textLayout(options.format, options.columns, options.csv).copySql(from);
+export const textCopySql = (options: TextOptions, from: string): string => textLayout(options).copySql(from);

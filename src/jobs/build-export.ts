@@ -2,10 +2,10 @@ import type { SharedSnapshot } from "../db/held-snapshot.js";
 import { removeParts } from "../db/queries/export-parts.js";
 import { defineJob, type JobContext } from "./define-job.js";
 import { type BuiltFile, buildInParts } from "./export-in-parts.js";
-import { type OpenedDataset, openDataset } from "./open-dataset.js";
+import { exportName, type OpenedDataset, openDataset } from "./open-dataset.js";
 import { partedFormat } from "./parted-format.js";
 import { planExport } from "./plan-export.js";
-import { expiryOf, fileName, publishFile, servedAs } from "./publish-file.js";
+import { expiryOf, publishFile, servedAs } from "./publish-file.js";
 import { removeFile } from "./remove-file.js";
 import { runKey } from "./run-key.js";
 import { type ExportRequest, exportRequest } from "./run-requests.js";
@@ -39,12 +39,12 @@ export const buildExport = defineJob({
 
 async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcome> {
   const request = exportRequest.parse(work.run.params);
-  const opened = await openDataset(context.db, request);
   const snapshot = await context.copy.holdSnapshot();
   try {
+    const opened = await openDataset(context.db, snapshot, request, work.signal);
+    const { rows, nextCursor } = opened;
     const format = partedFormat(request, opened);
-    const { rows } = opened;
-    const partRows = format && context.settings.exportPartRows;
+    const partRows = rows.key && format && context.settings.exportPartRows;
     const parts = await planExport(context, work, { rows, partRows, snapshot });
     const built =
       format && parts > 1
@@ -53,11 +53,11 @@ async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcom
     const columns = opened.columns.map(({ name, type }) => ({ name, type }));
     const artifact = {
       ...built,
-      ...servedAs({ name: fileName(request.dataset, request), ...request }),
+      ...servedAs({ name: exportName(request), ...request }),
       expires_at: expiryOf(context, work),
       content: { columns, ...built.content },
     };
-    return { artifact };
+    return { artifact, ...(nextCursor && { result: { next_cursor: nextCursor } }) };
   } finally {
     snapshot.release();
   }

@@ -37,8 +37,7 @@ async function keyAfter(
   snapshot: HeldSnapshot,
   signal: AbortSignal,
 ): Promise<RowKey | undefined> {
-  if (!rows.key) return undefined;
-  const values = rows.key.map((sql) => `(${sql})::text`).join(", ");
+  const values = rows.key!.map((sql) => `(${sql})::text`).join(", ");
   const [found] = await snapshot.read<{ key: string[] }>(
     `select array[${values}] as key ${rows.from({ ordered: true, within: { from } })} offset ${size} limit 1`,
     signal,

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { filterFields, messageFields, metricsFields } from "../analytics/metrics-query.js";
+import { type ChangingDataset, changeColumns, changingDatasets } from "../db/datasets/changes.js";
 import { datasetColumns, datasetNames, datasets } from "../db/datasets/index.js";
 import type { Column } from "../exports/columns.js";
 import { type Compression, compressions, hasZstd } from "../exports/compression.js";
@@ -8,6 +9,7 @@ import { safeText } from "../safe-text.js";
 import { dateOrders } from "../sources/imports/chat-dates.js";
 import { columnsOf, importColumnNames } from "../sources/imports/columns.js";
 import { encodings } from "../sources/imports/text-encoding.js";
+import { changeCursor } from "./change-cursor.js";
 
 /**
  * What can be asked for, as the HTTP body says it. The same schema reads the parameters that a run's row has kept, so
@@ -118,11 +120,22 @@ const tableExport = <Name extends keyof typeof datasets>(name: Name) =>
     filters: filterFields(Object.keys(datasets[name].filters)).default({}),
   });
 
+/** What has changed since a place in the order of commits, instead of a range. */
+const changesExport = <Name extends ChangingDataset>(name: Name) => {
+  const { from: _from, to: _to, ...fields } = exportFields;
+  return z.strictObject({
+    ...fields,
+    dataset: z.literal(name),
+    columns: someColumns(changeColumns[name]),
+    since: changeCursor(name),
+  });
+};
+
 const { metrics, group_by, filters, interval, basis, groups, responders, clock, hours, time_zone } =
   metricsFields;
 
-/** What each dataset can be asked for. */
-export const exportRequest = z
+/** What each dataset can be asked for by time. */
+const rangeRequest = z
   .discriminatedUnion(
     "dataset",
     [
@@ -144,7 +157,30 @@ export const exportRequest = z
   )
   .superRefine(endsAfterItStarts)
   .superRefine(optionsFitFormat);
-export type ExportRequest = z.output<typeof exportRequest>;
+
+const changesRequest = z
+  .discriminatedUnion("dataset", [changesExport("messages"), changesExport("events")], {
+    error: `must be one of ${changingDatasets.join(", ")}: of others, changes are not known`,
+  })
+  .superRefine(optionsFitFormat);
+
+export type RangeRequest = z.output<typeof rangeRequest>;
+export type ChangesRequest = z.output<typeof changesRequest>;
+export type ExportRequest = RangeRequest | ChangesRequest;
+
+/** With `since` it is about changes, without it about a range. */
+export const exportRequest = z
+  .custom<Readonly<Record<string, unknown>>>()
+  .transform((body, context): ExportRequest => {
+    const schema =
+      typeof body === "object" && body !== null && "since" in body ? changesRequest : rangeRequest;
+    const parsed = schema.safeParse(body);
+    if (parsed.success) return parsed.data;
+    context.issues.push(...(parsed.error.issues as z.core.$ZodRawIssue[]));
+    return z.NEVER;
+  });
+
+export const isAboutChanges = (request: ExportRequest): request is ChangesRequest => "since" in request;
 
 export const aggregationRequest = z
   .strictObject({

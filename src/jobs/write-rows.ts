@@ -31,6 +31,8 @@ export interface RowRequest {
   pretty?: boolean | undefined;
   /** What a workbook and a pretty document say of themselves. */
   head?: ReportHead;
+  /** A last line of NDJSON that is no row. */
+  trailer?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /**
@@ -68,7 +70,7 @@ function formatted(source: Readable, request: RowRequest): RowStream {
       ...(head && workbookHead(head)),
     });
   if (format === "json" && request.pretty) return prettyDocument({ ...head }, name, jsonLines(source));
-  return textFile(source, { format, columns, csv });
+  return textFile(source, { format, columns, csv, trailer: request.trailer });
 }
 
 /** The zone and the document properties of a workbook. */

@@ -5,9 +5,9 @@ import * as xlsx from "@e965/xlsx";
 import { parse as parseCsv } from "csv-parse/sync";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildExport } from "../../src/jobs/build-export.js";
-import { openDataset } from "../../src/jobs/open-dataset.js";
+import { openRange } from "../../src/jobs/open-dataset.js";
 import { rebuildConversationsJob } from "../../src/jobs/rebuild-conversations.js";
-import { exportRequest } from "../../src/jobs/run-requests.js";
+import { exportRequest, type RangeRequest } from "../../src/jobs/run-requests.js";
 import { call, startTestApp, type TestApp } from "../support/app.js";
 import {
   foldAll,
@@ -211,7 +211,7 @@ describe("the dataset", () => {
     ["contacts", "contact_presence", {}],
   ])("%s is read by an index, in its order", async (dataset, table) => {
     const asked = exportRequest.parse({ account_id: "shop", dataset, format: "csv", ...seedRange });
-    const { rows } = await openDataset(app.context.db, asked);
+    const { rows } = await openRange(app.context.db, asked as RangeRequest);
     const { rows: plan } = await app.context.pool.query(`explain select * ${rows.from({ ordered: true })}`);
     const text = plan.map((line) => line["QUERY PLAN"]).join("\n");
     expect(text).toContain(table);

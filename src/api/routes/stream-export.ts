@@ -5,8 +5,9 @@ import { createCopySource } from "../../db/copy.js";
 import { findAccount } from "../../db/queries/accounts.js";
 import { Unavailable } from "../../errors.js";
 import { compressed } from "../../exports/compression.js";
-import { openDataset } from "../../jobs/open-dataset.js";
-import { fileName, servedAs } from "../../jobs/publish-file.js";
+import { exportName, openDataset } from "../../jobs/open-dataset.js";
+import { servedAs } from "../../jobs/publish-file.js";
+import type { ExportRequest } from "../../jobs/run-requests.js";
 import { streamRows } from "../../jobs/write-rows.js";
 import { seldomWarnings } from "../../log.js";
 import { readExportQuery } from "../export-query.js";
@@ -37,6 +38,31 @@ export function streamExportRoutes(context: Context): Route[] {
   context.beforeClose.push(() => (ended ??= pool.end()));
   const copy = createCopySource(pool);
   let open = 0;
+  const openStream = async (asked: ExportRequest, signal: AbortSignal) => {
+    const snapshot = await copy.holdSnapshot();
+    try {
+      const opened = await openDataset(db, snapshot, asked, signal);
+      const { dataset: name, format, csv } = asked;
+      const { nextCursor } = opened;
+      const trailer = nextCursor === undefined ? undefined : { next_cursor: nextCursor };
+      const { bytes } = await streamRows(
+        { stream: async (sql) => (await copy.streamAt(snapshot, sql, signal)).source },
+        {
+          ...opened,
+          name,
+          format,
+          csv,
+          createdAt: context.now(),
+          trailer,
+        },
+        signal,
+      );
+      return { bytes, nextCursor };
+    } finally {
+      // Whoever has entered it keeps it.
+      snapshot.release();
+    }
+  };
   return [
     route({
       method: "get",
@@ -52,8 +78,8 @@ export function streamExportRoutes(context: Context): Route[] {
           throw new Unavailable("too_many_streams", `At most ${MAX_STREAMS} exports stream at a time.`, {
             headers: { "retry-after": "5" },
           });
-        const { dataset, format, csv, compression } = asked;
-        const { file_name, content_type } = servedAs({ name: fileName(dataset, asked), format, compression });
+        const { format, compression } = asked;
+        const { file_name, content_type } = servedAs({ name: exportName(asked), format, compression });
         response.set({
           "content-type": content_type,
           "content-disposition": `attachment; filename="${file_name}"`,
@@ -66,12 +92,10 @@ export function streamExportRoutes(context: Context): Route[] {
         // The first row may take long. Node sets the server's bound again for the next request of the connection.
         request.socket.setTimeout(SILENCE_TIMEOUT_MS);
         try {
-          const stream = await streamRows(
-            copy,
-            { ...(await openDataset(db, asked)), name: dataset, format, csv, createdAt: context.now() },
-            request.abandoned,
-          );
-          await pipeline(compressed(stream.bytes, compression), response);
+          const { bytes, nextCursor } = await openStream(asked, request.abandoned);
+          // Known before anything is read; good only for who has read all of it.
+          if (nextCursor) response.set("x-next-cursor", nextCursor);
+          await pipeline(compressed(bytes, compression), response);
         } catch (error) {
           if (!response.headersSent) throw error;
           // The status is out already: a broken transfer is the only way to say that rows are missing.

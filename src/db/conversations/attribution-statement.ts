@@ -55,7 +55,7 @@ changed as materialized (
   where a.answered_at is distinct from a.now_answered_at
 ),
 messages_updated as (
-  update messages m set answered_at = c.now_answered_at, updated_at = now()
+  update messages m set answered_at = c.now_answered_at
   from changed c where m.account_id = $1 and m.message_id = c.message_id
 ),
 states as (

@@ -55,7 +55,7 @@ const DROP_LOCK_TIMEOUT = "1s";
 /**
  * Drops the months whose last instant lies before `before`, the time up to which every account has had enough of its
  * events, unless a fold has not got so far. Accounts note that these events are gone. Safe at any time and from several
- * processes; what is busy is left. Cost: two index probes for each account and month that goes, one of them while ingest
+ * processes; what is busy is left. Cost: three index probes for each account and month that goes, two of them while ingest
  * waits.
  */
 export async function dropOldPartitions(db: Db, before: Date): Promise<{ dropped: string[] }> {
@@ -89,6 +89,12 @@ async function dropMonth(db: Db, name: string, to: string): Promise<boolean> {
     for (const table of ["message_events", name])
       await sql`lock table only ${sql.table(table)} in access exclusive mode`.execute(trx);
     if (await isNeeded(trx, name)) return false;
+    await sql`
+      update accounts a set changes_from = gone.xid
+      from accounts b cross join lateral (
+        select e.xid from ${sql.table(name)} e where e.account_id = b.account_id order by e.xid desc, e.seq desc limit 1
+      ) gone
+      where a.account_id = b.account_id and a.changes_from < gone.xid`.execute(trx);
     await sql`drop table ${sql.table(name)}`.execute(trx);
     await sql`
       update accounts set events_from = greatest(events_from, ${to}::timestamptz)

@@ -4,6 +4,8 @@ import { daysBefore } from "./floors.js";
 
 /** How long a message that is gone is known by the digest of its id. */
 const DIGESTS_KEPT_DAYS = 180;
+/** How long those who keep a copy are told that it is gone. */
+const TOMBSTONES_KEPT_DAYS = 30;
 
 /**
  * Removes the next events of an account that are older than it wants and that every fold has passed. Under no lock: a fold
@@ -28,10 +30,13 @@ with old as materialized (
 removed as (
   delete from ${table} e using old
   where e.account_id = $1 and e.occurred_at = old.occurred_at and e.event_key = old.event_key
-  returning 1
+  returning e.xid
 ),
 noted as (
-  update accounts set events_from = greatest(events_from, $2) where account_id = $1 and exists (select from old)
+  update accounts set
+    events_from = greatest(events_from, $2),
+    changes_from = greatest(changes_from, (select max(xid) from removed))
+  where account_id = $1 and exists (select from old)
 )
 select count(*)::integer as rows from removed`;
   const result = await session.executeQuery<{ rows: number }>(
@@ -40,7 +45,7 @@ select count(*)::integer as rows from removed`;
   return result.rows[0]!.rows;
 }
 
-/** Forgets digests after their time, and which events came late once those are gone themselves. */
+/** Forgets digests and tombstones after their time, and which events came late once those are gone themselves. */
 export async function removeLeftovers(
   session: Db,
   accountId: string,
@@ -53,6 +58,18 @@ export async function removeLeftovers(
       select id from retired_messages
       where account_id = ${accountId} and retired_at < ${daysBefore(now, DIGESTS_KEPT_DAYS)}
       limit ${limit}))`.execute(session);
+  const tombstones = await sql`
+    with old as (
+      delete from message_tombstones where account_id = ${accountId} and ctid = any(array(
+        select ctid from message_tombstones
+        where account_id = ${accountId} and removed_at < ${daysBefore(now, TOMBSTONES_KEPT_DAYS)}
+        order by removed_at limit ${limit}))
+      returning xid
+    ), noted as (
+      update accounts set changes_from = greatest(changes_from, (select max(xid) from old))
+      where account_id = ${accountId} and exists (select from old)
+    )
+    select from old`.execute(session);
   const late = await sql`
     delete from late_events where account_id = ${accountId} and event_key = any(array(
       select event_key from late_events l
@@ -62,5 +79,5 @@ export async function removeLeftovers(
           where e.account_id = l.account_id and e.occurred_at = l.occurred_at and e.event_key = l.event_key
         )
       limit ${limit}))`.execute(session);
-  return Number((digests.numAffectedRows ?? 0n) + (late.numAffectedRows ?? 0n));
+  return Number((digests.numAffectedRows ?? 0n) + (late.numAffectedRows ?? 0n)) + tombstones.rows.length;
 }

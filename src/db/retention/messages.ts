@@ -43,6 +43,9 @@ const messages: Omit<Retired, "isOld" | "order"> = {
     ) r
   ))
 )`,
+    `told as (
+  insert into message_tombstones (account_id, message_id) select distinct $1, message_id from chunk
+)`,
     `remembered as (
   insert into retired_messages (account_id, id) select distinct $1, md5(message_id)::uuid from chunk
   on conflict (account_id, id) do update set retired_at = excluded.retired_at

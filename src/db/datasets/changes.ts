@@ -1,0 +1,116 @@
+import pg from "pg";
+import { Gone, NotFound } from "../../errors.js";
+import type { Column } from "../../exports/columns.js";
+import type { HeldSnapshot } from "../held-snapshot.js";
+import type { Rows } from "./dataset.js";
+import { events } from "./events.js";
+import { messages } from "./messages.js";
+
+/** A place in the order in which transactions end. Everything before it has been seen. */
+export interface ChangePosition {
+  /** Of the database's own numbers, which begin anew when it is restored elsewhere. */
+  epoch: number;
+  /** How far events are folded into messages. */
+  xid: string;
+  seq: number;
+  /** Every transaction before this one has ended. */
+  horizon: string;
+}
+
+export const changingDatasets = ["messages", "events"] as const;
+export type ChangingDataset = (typeof changingDatasets)[number];
+
+/** `upsert`: the row as it is now. `delete`: it is gone, and only its ids are told. */
+const opColumn = (sql: string): Column => ({ name: "op", sql, type: "text" });
+/** What is known of a row that is gone too. */
+const idColumns: Record<string, string> = { account_id: "c.account_id", message_id: "c.id" };
+const isThere = "m.message_id is not null";
+
+export const changeColumns: Record<ChangingDataset, readonly Column[]> = {
+  messages: [
+    ...messages.columns.map((column) => ({
+      ...column,
+      sql: idColumns[column.name] ?? `case when ${isThere} then ${column.sql} end`,
+    })),
+    opColumn(`case when ${isThere} then 'upsert' else 'delete' end`),
+  ],
+  events: [...events.columns, opColumn("'upsert'")],
+};
+
+const literal = pg.escapeLiteral;
+const xid = (text: string) => `${literal(text)}::xid8`;
+
+/**
+ * How far a snapshot has come in an account's changes. Throws `NotFound` without the account, and `Gone` (`cursor_expired`) when
+ * `since` is so old that what was removed after it is not known any more, or comes from before a restore.
+ */
+export async function changePosition(
+  snapshot: Pick<HeldSnapshot, "read">,
+  accountId: string,
+  since: ChangePosition | undefined,
+  signal: AbortSignal,
+): Promise<ChangePosition> {
+  const [row] = await snapshot.read<ChangePosition & { expired: boolean | null }>(
+    `select i.epoch, w.xid::text as xid, w.seq, pg_snapshot_xmin(pg_current_snapshot())::text as horizon,
+            ${since ? `least(${xid(since.xid)}, ${xid(since.horizon)}) < a.changes_from or i.epoch <> ${Number(since.epoch)}` : "false"} as expired
+     from accounts a join fold_watermarks w using (account_id) cross join installation i
+     where a.account_id = ${literal(accountId)}`,
+    signal,
+  );
+  if (!row) throw new NotFound("account_not_found", "There is no such account.");
+  const { expired, ...position } = row;
+  if (expired)
+    throw new Gone(
+      "cursor_expired",
+      "What was removed since this cursor is not known any more. Begin again with since=start, in place of what you have.",
+    );
+  return position;
+}
+
+/**
+ * What has changed after `since`, up to `upto`; everything there is without `since`. Each row is as it is now, so taking the same
+ * changes twice does no harm. Reads an index range of the events, and looks each of their messages up.
+ */
+export function selectChanges(
+  dataset: ChangingDataset,
+  accountId: string,
+  since: ChangePosition | undefined,
+  upto: ChangePosition,
+): Rows {
+  const from = dataset === "events" ? eventsFrom : since ? changedMessagesFrom : allMessagesFrom;
+  return {
+    columns: changeColumns[dataset],
+    key: undefined,
+    from: ({ ordered }) => from(literal(accountId), since as ChangePosition, upto, ordered),
+  };
+}
+
+type From = (account: string, since: ChangePosition, upto: ChangePosition, ordered: boolean) => string;
+
+const eventsFrom: From = (account, since: ChangePosition | undefined, upto, ordered) =>
+  `from message_events e where e.account_id = ${account}` +
+  `${since ? ` and e.xid >= ${xid(since.horizon)}` : ""} and e.xid < ${xid(upto.horizon)}` +
+  `${ordered ? " order by e.account_id, e.xid, e.seq" : ""}`;
+
+const allMessagesFrom: From = (account, _since, _upto, ordered) =>
+  `from messages m cross join lateral (select m.account_id, m.message_id as id) c
+   where m.account_id = ${account} and m.anchor_at is not null${ordered ? " order by m.account_id, m.message_id" : ""}`;
+
+/** An event changes its own message, the one that it answers and the one that it reacts to. */
+const changedMessagesFrom: From = (account, since, upto, ordered) => `
+  from (
+    select ${account} as account_id, id, bool_or(is_removed) as is_removed
+    from (
+      select about.id, false as is_removed
+      from message_events e
+      cross join lateral (values (e.message_id), (e.reply_to), (e.reaction ->> 'target')) about(id)
+      where e.account_id = ${account} and about.id is not null
+        and (e.xid, e.seq) > (${xid(since.xid)}, ${Number(since.seq)}) and (e.xid, e.seq) <= (${xid(upto.xid)}, ${Number(upto.seq)})
+      union all
+      select t.message_id, true from message_tombstones t
+      where t.account_id = ${account} and t.xid >= ${xid(since.horizon)} and t.xid < ${xid(upto.horizon)}
+    ) touched
+    group by id
+  ) c
+  left join messages m on m.account_id = ${account} and m.message_id = c.id and m.anchor_at is not null
+  where ${isThere} or c.is_removed${ordered ? " order by c.id" : ""}`;
