@@ -1,5 +1,6 @@
 import { fork, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -52,6 +53,15 @@ export function printBar(name, value, { unit = "ratio", bar, atMost = false }) {
 /** A figure without a bar, to read the others by. */
 export function printFigure(name, value, unit) {
   console.log(`FIGURE ${name} ${shown(value)} ${unit}`);
+}
+
+/** Of the processor, that a process has used so far; NaN where the system does not tell. */
+export function cpuSeconds(pid) {
+  const TICKS_PER_SECOND = 100;
+  const path = `/proc/${pid}/stat`;
+  if (!existsSync(path)) return Number.NaN;
+  const fields = readFileSync(path, "utf8").split(") ")[1].split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
 export async function temporaryFolder() {

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import excel from "exceljs";
 import pg from "pg";
-import { median, printBar, printFigure, startApiOnly, timed } from "../support.mjs";
+import { cpuSeconds, median, printBar, printFigure, startApiOnly, timed } from "../support.mjs";
 import { columns, download, fromMessages, seed } from "./export-rows.mjs";
 
 const ROWS = 200_000;
@@ -19,6 +19,8 @@ export async function run(dataDir) {
     await control.connect();
     await seed(control, ROWS);
     const rounds = [];
+    const pids = { ours: service.pid, peer: process.pid };
+    const cpuBefore = { ours: cpuSeconds(pids.ours), peer: cpuSeconds(pids.peer) };
     for (let round = 0; round < ROUNDS; round++) {
       const sides = {
         ours: () => download(service, "xlsx", files.ours),
@@ -31,8 +33,11 @@ export async function run(dataDir) {
     }
     printFigure("workbook_http", median(rounds.map(({ ours }) => ours)), "rows/s");
     printFigure("workbook_exceljs", median(rounds.map(({ peer }) => peer)), "rows/s");
-    for (const [side, file] of Object.entries(files))
+    for (const [side, file] of Object.entries(files)) {
+      const seconds = cpuSeconds(pids[side]) - cpuBefore[side];
+      printFigure(`workbook_cpu_${side}`, (seconds * 1e6) / (ROWS * ROUNDS), "us/row");
       printFigure(`workbook_size_${side}`, (await stat(file)).size / ROWS, "bytes/row");
+    }
     printBar("workbook_vs_exceljs", median(rounds.map(({ ours, peer }) => ours / peer)), { bar: 6 });
   } finally {
     await control.end();

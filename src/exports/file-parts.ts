@@ -26,3 +26,22 @@ export interface PartedFormat {
   /** The whole file of its parts, in their order. */
   join(parts: readonly StoredPart[]): Segment[];
 }
+
+/** Segments of bytes and of part numbers, neighbouring bytes as one. */
+export function segmentsOf(pieces: Iterable<Buffer | number>): Segment[] {
+  const segments: Segment[] = [];
+  let inline: Buffer[] = [];
+  const close = () => {
+    if (inline.length > 0) segments.push({ inline: Buffer.concat(inline) });
+    inline = [];
+  };
+  for (const piece of pieces) {
+    if (typeof piece !== "number") inline.push(piece);
+    else {
+      close();
+      segments.push({ part: piece });
+    }
+  }
+  close();
+  return segments;
+}

@@ -7,10 +7,10 @@ const MAX_KNOWN = 40_000;
 const CHANGES = "changes";
 
 /**
- * Turns instants into what a clock on the wall of `timeZone` showed, as a Date whose UTC fields say so: what a cell
- * without a zone can hold. An hour that the clock repeats in autumn shows twice.
+ * Turns instants, in milliseconds, into what a clock on the wall of `timeZone` showed, as the instant whose UTC fields say
+ * so: what a cell without a zone can hold. An hour that the clock repeats in autumn shows twice.
  */
-export function wallTimes(timeZone: string): (time: Date) => Date {
+export function wallTimes(timeZone: string): (timeMs: number) => number {
   const zone = IANAZone.create(timeZone);
   if (!zone.isValid) throw new Error(`unknown time zone ${timeZone}`);
   const offsetAt = (time: number) => zone.offset(time) * 60_000;
@@ -19,8 +19,7 @@ export function wallTimes(timeZone: string): (time: Date) => Date {
     return first === offsetAt((hour + 1) * HOUR_MS - 1) ? first : CHANGES;
   };
   const known = new Map<number, number | typeof CHANGES>();
-  return (date) => {
-    const time = date.getTime();
+  return (time) => {
     const hour = Math.floor(time / HOUR_MS);
     let offset = known.get(hour);
     if (offset === undefined) {
@@ -28,6 +27,6 @@ export function wallTimes(timeZone: string): (time: Date) => Date {
       if (known.size === MAX_KNOWN) known.clear();
       known.set(hour, offset);
     }
-    return new Date(time + (offset === CHANGES ? offsetAt(time) : offset));
+    return time + (offset === CHANGES ? offsetAt(time) : offset);
   };
 }

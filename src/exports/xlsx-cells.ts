@@ -6,6 +6,10 @@ const ELLIPSIS = "…";
 const FIRST_EXCEL_DATE_MS = Date.UTC(1900, 2, 2);
 const LAST_EXCEL_DATE_MS = Date.UTC(9999, 11, 31);
 
+/** Whether a cell can show it as a date. */
+export const hasExcelDate = (timeMs: number): boolean =>
+  timeMs >= FIRST_EXCEL_DATE_MS && timeMs <= LAST_EXCEL_DATE_MS;
+
 /** What XML 1.0 forbids or reads as something else (CR), and DEL, which exceljs drops by itself. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
 const UNSAFE = /[\0-\x08\x0b-\x1f\x7f\ufffe\uffff]/g;
@@ -42,11 +46,10 @@ function asText(value: unknown): TextCell {
 /** Without an offset a time would mean the zone of whichever machine writes the file. */
 const INSTANT = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
 
-function asDate(value: unknown, wallTime: (time: Date) => Date): Date | TextCell {
+function asDate(value: unknown, wallTime: (timeMs: number) => number): Date | TextCell {
   if (typeof value === "string" && !INSTANT.test(value)) return asText(value);
   const date = value instanceof Date ? value : new Date(value as string | number);
-  const isNear = date.getTime() >= FIRST_EXCEL_DATE_MS && date.getTime() <= LAST_EXCEL_DATE_MS;
-  return isNear ? wallTime(date) : asText(value);
+  return hasExcelDate(date.getTime()) ? new Date(wallTime(date.getTime())) : asText(value);
 }
 
 const NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
@@ -63,7 +66,7 @@ function asNumber(value: unknown): number | TextCell {
 /** Turns the values of one column into what its cells hold: text, numbers, dates or null, and never a formula. */
 export function cellWriter(
   type: ColumnType,
-  wallTime: (time: Date) => Date,
+  wallTime: (timeMs: number) => number,
 ): (value: unknown) => TextCell | number | Date | null {
   const asTime = (value: unknown) => asDate(value, wallTime);
   const write = type === "timestamp" ? asTime : type === "integer" || type === "number" ? asNumber : asText;

@@ -32,3 +32,6 @@ export function columnLetters(number: number): string {
   const before = Math.floor((number - 1) / 26);
   return (before > 0 ? columnLetters(before) : "") + String.fromCharCode(65 + ((number - 1) % 26));
 }
+
+export const escapeXml = (text: string): string =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");

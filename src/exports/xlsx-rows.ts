@@ -1,106 +1,180 @@
-import { type Column, type ColumnType, formattedSelect, instant } from "./columns.js";
-import { columnLetters, formatNumber, MAX_SHEET_ROWS } from "./xlsx-layout.js";
+import type { RowBatch } from "./binary-copy.js";
+import type { Column, ColumnType } from "./columns.js";
+import { wallTimes } from "./wall-time.js";
+import { cellText, hasExcelDate } from "./xlsx-cells.js";
+import { columnLetters, escapeXml, formatNumber } from "./xlsx-layout.js";
 
-const style = (type: ColumnType) => `s="${formatNumber(type)}"`;
+/** Writes what follows the reference of a cell to `out` from `at` on, and returns where it ended. */
+type CellWriter = (out: Buffer, at: number, batch: RowBatch, field: number) => number;
 
-/** Excel's bound for the text of a cell, in UTF-16 units. */
-const CELL_LENGTH = 32_767;
-/** Before this Excel's days are off by one: it believes in a 29 February 1900. A day to spare for the zone. */
-const FIRST_DATE = "1900-03-02T00:00:00Z";
-const LAST_DATE = "9999-12-31T00:00:00Z";
-/** Days from Excel's first day to that of PostgreSQL's epoch seconds. */
-const EPOCH_DAY = 25_569;
-const DAY_SECONDS = 86_400;
+const ROW = Buffer.from("<row");
+const REFERENCE = Buffer.from(' r="');
+const CELL = Buffer.from("<c");
+const EMPTY_CELL = Buffer.from("<c/>");
+const ROW_END = Buffer.from("</row>\n");
+const PLAIN_TEXT = Buffer.from(' t="inlineStr"><is><t>');
+const PLAIN_TEXT_END = Buffer.from("</t></is></c>");
+const VALUE_END = Buffer.from("</v></c>");
+const QUOTE = 0x22;
+const DOT = 0x2e;
+const ZERO = 0x30;
+const TAG_END = 0x3e;
+const UNDERSCORE = 0x5f;
+const LETTER_X = 0x78;
 
-/** Most values are words and ids, which hold nothing that needs care. */
-const PLAIN = "^[0-9A-Za-z_.,:;+*/=@()-]*$";
-const PLAIN_BYTES = 512;
-/** What XML 1.0 forbids or reads as something else (CR), and DEL. */
-const UNSAFE = String.raw`[\u0001-\u0008\u000b-\u001f\u007f\ufffe\uffff]`;
-/** Excel reads `_x0041_` as an escaped `A`. */
-const LOOKALIKE = "_(?=x[0-9A-Fa-f]{4}_)";
-const ASTRAL = String.raw`[\U00010000-\U0010ffff]`;
+/** A byte of text grows to no more than this, as in `_x0001_`; and a cell, its text aside. */
+const BYTES_PER_BYTE = 7;
+const BYTES_PER_CELL = 128;
 
-/** Cut with `…` where it is too long, escaped as Excel does, then as XML; a line break would end the row's line. */
-const escapedText = (sql: string): string => `(
-  SELECT replace(replace(replace(replace(t, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), E'\\n', '&#10;')
-  FROM (
-    SELECT CASE WHEN t ~ '${UNSAFE}' THEN (
-      SELECT string_agg(CASE WHEN c ~ '${UNSAFE}' THEN '_x' || lpad(upper(to_hex(ascii(c))), 4, '0') || '_' ELSE c END, '' ORDER BY n)
-      FROM regexp_split_to_table(t, '') WITH ORDINALITY AS letters(c, n)
-    ) ELSE t END AS t
-    FROM (
-      SELECT regexp_replace(
-        CASE WHEN length(t) + regexp_count(t, '${ASTRAL}') <= ${CELL_LENGTH} THEN t ELSE (
-          SELECT string_agg(c, '' ORDER BY n) || '…'
-          FROM (
-            SELECT c, n, sum(CASE WHEN c ~ '${ASTRAL}' THEN 2 ELSE 1 END) OVER (ORDER BY n) AS units
-            FROM regexp_split_to_table(left(t, ${CELL_LENGTH}), '') WITH ORDINALITY AS letters(c, n)
-          ) measured WHERE units < ${CELL_LENGTH}
-        ) END,
-        '${LOOKALIKE}', '_x005F_', 'g') AS t
-      FROM (SELECT ${sql} AS t) whole
-    ) kept
-  ) escaped)`;
+function put(out: Buffer, at: number, bytes: Buffer): number {
+  for (let i = 0; i < bytes.length; i++) out[at + i] = bytes[i]!;
+  return at + bytes.length;
+}
 
-/** What follows the reference of a cell, `<c r="A1"`. */
-const orEmpty = (sql: string, cell: string): string => `CASE WHEN ${sql} IS NULL THEN '/>' ${cell} END`;
+const putText = (out: Buffer, at: number, text: string): number => at + out.write(text, at);
+
+/** Digits of a whole number from 0 on; with zeros in front up to `least` digits. */
+function putDigits(out: Buffer, at: number, value: number, least = 1): number {
+  let length = least;
+  for (let power = 10 ** least; value >= power; power *= 10) length++;
+  let rest = value;
+  for (let i = at + length - 1; i >= at; i--) {
+    const tenth = Math.floor(rest / 10);
+    out[i] = ZERO + rest - tenth * 10;
+    rest = tenth;
+  }
+  return at + length;
+}
+
+/** Most values are words and ids of these letters, which hold nothing that needs care. */
+const plainBytes = new Uint8Array(256);
+for (const letter of Buffer.from(
+  "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.,:;+*/=@()-",
+))
+  plainBytes[letter] = 1;
+/** Longer text may have to be cut. */
+const PLAIN_LENGTH = 32_767;
 
 /** Rich text is the one form in which every reader keeps blanks and undoes the escapes. */
-const careful = (sql: string): string =>
-  `coalesce(' t="inlineStr"><is><r><t xml:space="preserve">' || ${escapedText(sql)} || '</t></r></is></c>', '/>')`;
-
-const textCell = (sql: string): string =>
-  orEmpty(
-    sql,
-    `WHEN octet_length(${sql}) <= ${PLAIN_BYTES} AND ${sql} ~ '${PLAIN}' AND strpos(${sql}, '_x') = 0 ` +
-      `THEN ' t="inlineStr"><is><t>' || ${sql} || '</t></is></c>' ELSE ${careful(sql)}`,
+const careful = (out: Buffer, at: number, text: string): number =>
+  putText(
+    out,
+    at,
+    ` t="inlineStr"><is><r><t xml:space="preserve">${escapeXml(cellText(text))}</t></r></is></c>`,
   );
+
+function textCell(out: Buffer, at: number, { bytes, starts, lengths }: RowBatch, field: number): number {
+  const start = starts[field]!;
+  const end = start + lengths[field]!;
+  if (end - start > PLAIN_LENGTH) return careful(out, at, bytes.toString("utf8", start, end));
+  let to = put(out, at, PLAIN_TEXT);
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i]!;
+    // Excel would read `_x0041_` as an escaped `A`.
+    if (plainBytes[byte] === 0 || (byte === LETTER_X && i > start && bytes[i - 1] === UNDERSCORE))
+      return careful(out, at, bytes.toString("utf8", start, end));
+    out[to++] = byte;
+  }
+  return put(out, to, PLAIN_TEXT_END);
+}
+
+/** PostgreSQL counts microseconds from the year 2000. */
+const POSTGRES_EPOCH_MS = Date.UTC(2000, 0, 1);
+const DAY_MS = 86_400_000;
+/** Days from Excel's first day to that of the Unix epoch. */
+const EPOCH_DAY = 25_569;
+/** Tens of a billionth of a day tell milliseconds well apart. */
+const DAY_DIGITS = 10;
+const HIGH = 2 ** 32;
 
 /** What the clocks of the zone showed, as days since 1900: what a cell without a zone can hold. */
-const timeCell = (sql: string, zone: string): string =>
-  orEmpty(
-    sql,
-    `WHEN ${sql} >= '${FIRST_DATE}' AND ${sql} < '${LAST_DATE}' ` +
-      `THEN ' ${style("timestamp")}><v>' || date_part('epoch', date_trunc('milliseconds', ${sql}) AT TIME ZONE ${zone}) / ${DAY_SECONDS} + ${EPOCH_DAY} || '</v></c>' ` +
-      `ELSE ${careful(instant(sql))}`,
-  );
+function timeCell(timeZone: string): CellWriter {
+  const wallTime = wallTimes(timeZone);
+  const open = Buffer.from(` s="${formatNumber("timestamp")}"><v>`);
+  return (out, start, { view, starts }, field) => {
+    const from = starts[field]!;
+    const microseconds = view.getInt32(from) * HIGH + view.getUint32(from + 4);
+    const time = Math.floor(microseconds / 1000) + POSTGRES_EPOCH_MS;
+    if (!hasExcelDate(time)) return careful(out, start, instantText(time));
+    const wall = wallTime(time);
+    const day = Math.floor(wall / DAY_MS);
+    let at = putDigits(out, put(out, start, open), day + EPOCH_DAY);
+    const part = Math.round(((wall - day * DAY_MS) * 10 ** DAY_DIGITS) / DAY_MS);
+    if (part > 0) {
+      out[at] = DOT;
+      at = putDigits(out, at + 1, part, DAY_DIGITS);
+      while (out[at - 1] === ZERO) at--;
+    }
+    return put(out, at, VALUE_END);
+  };
+}
+
+function instantText(timeMs: number): string {
+  const date = new Date(timeMs);
+  return Number.isNaN(date.getTime()) ? "" : date.toISOString();
+}
 
 /** A whole number that a double would round stays text, as does what is no number. */
-const numberCell = (sql: string, attributes: string): string =>
-  orEmpty(
-    sql,
-    `WHEN abs(${sql}::float8) < ${Number.MAX_SAFE_INTEGER} THEN '${attributes}><v>' || ${sql} || '</v></c>' ` +
-      `ELSE ${careful(`(${sql})::text`)}`,
-  );
+function integerCell(out: Buffer, at: number, { view, starts }: RowBatch, field: number): number {
+  const value = view.getBigInt64(starts[field]!);
+  if (!Number.isSafeInteger(Number(value))) return careful(out, at, String(value));
+  return putText(out, at, ` s="${formatNumber("integer")}"><v>${value}</v></c>`);
+}
+
+function numberCell(out: Buffer, at: number, { view, starts }: RowBatch, field: number): number {
+  const value = view.getFloat64(starts[field]!);
+  const isExact = Number.isFinite(value) && (Number.isSafeInteger(value) || !Number.isInteger(value));
+  return isExact ? putText(out, at, `><v>${value}</v></c>`) : careful(out, at, String(value));
+}
+
+/** XML of the rows [from, to) of a batch; with `firstRow`, the row of the sheet that the first one is. */
+export type RowsXml = (batch: RowBatch, from: number, to: number, firstRow?: number) => Buffer;
 
 /**
- * The COPY statement for the rows of sheets, a line of XML each: `sheetWorkbook` makes a workbook of them. Text is never a
- * formula. `timeZone` is a zone that PostgreSQL knows, `fromAndWhere` starts with FROM and is trusted SQL. Rows and cells
- * have their references, without which some readers fail.
+ * Writes rows of `binaryCopySql` as the XML of a sheet. Text is never a formula. Rows whose place in the sheet is known have
+ * their references, and so have their cells: without them some readers fail.
  */
-export function xlsxCopySql(
-  columns: readonly Column[],
-  fromAndWhere: string,
-  { timeZone, maxSheetRows = MAX_SHEET_ROWS }: { timeZone: string; maxSheetRows?: number | undefined },
-): string {
-  const zone = `'${timeZone.replaceAll("'", "''")}'`;
-  const rows = formattedSelect(
-    columns.map((column, i) => ({ ...column, name: `_${i}` })),
-    fromAndWhere,
-    {
-      text: textCell,
-      json: (sql) => textCell(`(${sql})::text`),
-      timestamp: (sql) => timeCell(sql, zone),
-      integer: (sql) => numberCell(sql, ` ${style("integer")}`),
-      number: (sql) => numberCell(sql, ""),
-    },
-  );
-  const cells = columns.map((_, i) => `'<c r="${columnLetters(i + 1)}' || n || '"' || "_${i}"`);
-  // As in NDJSON: with two control characters as quote and delimiter COPY finds nothing to escape.
-  return (
-    `COPY (SELECT '<row r="' || n || '">' || ${cells.join(" || ")} || '</row>' ` +
-    `FROM (SELECT *, ((row_number() OVER () - 1) % ${maxSheetRows - 1} + 2)::text AS n FROM (${rows}) r) numbered) ` +
-    `TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02', ENCODING 'UTF8')`
-  );
+export function rowsXml(columns: readonly Pick<Column, "type">[], timeZone: string): RowsXml {
+  const writers: Record<ColumnType, CellWriter> = {
+    text: textCell,
+    json: textCell,
+    timestamp: timeCell(timeZone),
+    integer: integerCell,
+    number: numberCell,
+  };
+  const cells = columns.map(({ type }) => writers[type]);
+  const letters = columns.map((_, i) => Buffer.from(`<c r="${columnLetters(i + 1)}`));
+  const number = Buffer.alloc(String(Number.MAX_SAFE_INTEGER).length);
+  let out = Buffer.alloc(0);
+
+  return (batch, from, to, firstRow) => {
+    const most = batch.bytes.length * BYTES_PER_BYTE + (to - from) * (columns.length + 1) * BYTES_PER_CELL;
+    if (out.length < most) out = Buffer.allocUnsafeSlow(most);
+    let at = 0;
+    for (let row = from; row < to; row++) {
+      const digits =
+        firstRow === undefined ? undefined : number.subarray(0, putDigits(number, 0, firstRow + row - from));
+      at = put(out, at, ROW);
+      if (digits) {
+        at = put(out, put(out, at, REFERENCE), digits);
+        out[at++] = QUOTE;
+      }
+      out[at++] = TAG_END;
+      for (let column = 0; column < cells.length; column++) {
+        const field = row * cells.length + column;
+        if (batch.lengths[field] === -1) {
+          // Only a cell without a reference stands where its neighbours put it.
+          if (!digits) at = put(out, at, EMPTY_CELL);
+          continue;
+        }
+        if (digits) {
+          at = put(out, put(out, at, letters[column]!), digits);
+          out[at++] = QUOTE;
+        } else at = put(out, at, CELL);
+        at = cells[column]!(out, at, batch, field);
+      }
+      at = put(out, at, ROW_END);
+    }
+    return Buffer.from(out.subarray(0, at));
+  };
 }

@@ -1,185 +1,182 @@
-import { once } from "node:events";
 import { Readable } from "node:stream";
-import type { ZipFile } from "yazl";
+import { rowBatches } from "./binary-copy.js";
 import type { Column } from "./columns.js";
-import { type LinePage, linePages } from "./line-pages.js";
-import { cellText, sheetNames } from "./xlsx-cells.js";
-import {
-  CREATOR,
-  cellFormats,
-  columnLetters,
-  formatNumber,
-  headerOf,
-  MAX_SHEET_ROWS,
-  numberFormats,
-  widthOf,
-} from "./xlsx-layout.js";
+import { type FilePart, type Segment, type StoredPart, segmentsOf } from "./file-parts.js";
+import { type RowSlice, rowPages } from "./row-pages.js";
+import { sheetNames } from "./xlsx-cells.js";
+import { columnLetters, MAX_SHEET_ROWS } from "./xlsx-layout.js";
+import { DECLARATION, packageParts, type Sheet, sheetPath, type WorkbookProperties } from "./xlsx-package.js";
+import { type RowsXml, rowsXml } from "./xlsx-rows.js";
+import { contentOf, deflatedRows, sheetHead, sheetTail } from "./xlsx-sheet.js";
+import { type ZipContent, zipFrame } from "./zip.js";
 
-export interface WorkbookOptions {
+export interface SheetOptions {
+  columns: readonly Pick<Column, "name" | "type">[];
+  timeZone: string;
+}
+
+export interface WorkbookOptions extends SheetOptions, WorkbookProperties {
   /** Of the sheet; those after it are numbered. */
   sheetName: string;
-  columns: readonly Pick<Column, "name" | "type">[];
-  /** The only time in the file: the same rows give the same bytes. */
-  createdAt: Date;
-  timeZone: string;
-  /** For the properties of the document. */
-  title?: string | undefined;
-  description?: string | undefined;
   /** Rows a sheet may hold, header included; the rest goes to a further sheet. Excel's own limit unless a test lowers it. */
   maxSheetRows?: number | undefined;
 }
 
-/** A sheet that has been written, and the cells with values in it. */
-interface Sheet {
-  name: string;
-  range: string;
+/** What joining needs to know of a part's rows, besides how they were stored. */
+export interface SheetPartDetail {
+  /** Before they were deflated. */
+  crc32: number;
+  plain_bytes: number;
+  /** Where their references say they are. */
+  first_row: number | null;
 }
 
-const DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n';
-const SHEETS = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
-const OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
-const PACKAGE = "http://schemas.openxmlformats.org/package/2006";
-const MIME = "application/vnd.openxmlformats-officedocument.spreadsheetml";
-const CORE_MIME = "application/vnd.openxmlformats-package.core-properties+xml";
+/** Below the header. */
+export const FIRST_SHEET_ROW = 2;
 
-/** Fast, and still smaller than what exceljs writes of the same rows. */
-const COMPRESSION_LEVEL = 4;
+const capacityOf = ({ maxSheetRows = MAX_SHEET_ROWS }: WorkbookOptions) => maxSheetRows - 1;
 
 /**
- * A workbook of the lines that `xlsxCopySql` gives, as a stream of bytes in constant memory. The header is frozen, and every
+ * A workbook of the rows of `binaryCopySql`, as a stream of bytes in constant memory. The header is frozen, and every
  * column has its filter. The stream fails with the error of the source.
  */
 export function sheetWorkbook(
   source: AsyncIterable<Buffer>,
   options: WorkbookOptions,
 ): { bytes: Readable; rows(): number } {
-  const pages: LinePage[] = [];
+  let rows = 0;
   async function* bytes() {
-    // Only who writes a workbook loads it.
-    const { ZipFile } = await import("yazl");
-    const zip = new ZipFile();
-    const output = zip.outputStream as Readable;
-    fill(zip, source, options, pages).catch((error: Error) => output.destroy(error));
-    yield* output as AsyncIterable<Buffer>;
+    const xmlOf = rowsXml(options.columns, options.timeZone);
+    const workbook = workbookFrame(options);
+    const count = (more: number) => {
+      rows += more;
+    };
+    for await (const page of rowPages(rowBatches(source, options.columns.length), capacityOf(options))) {
+      const sheet = workbook.sheet();
+      yield sheet.head;
+      const piece = deflatedRows(xmlOfSlices(page.slices, xmlOf, FIRST_SHEET_ROW, count));
+      let deflatedBytes = 0;
+      for await (const chunk of piece.bytes as AsyncIterable<Buffer>) {
+        deflatedBytes += chunk.length;
+        yield chunk;
+      }
+      yield sheet.tail(page.rows(), [{ ...piece.plain(), bytes: deflatedBytes }]);
+    }
+    yield workbook.end();
   }
+  return { bytes: Readable.from(bytes(), { objectMode: false }), rows: () => rows };
+}
+
+/**
+ * A part of a sheet, from the rows of `binaryCopySql`. With `firstRow`, its row in the sheet, rows and cells have references;
+ * where a part will stand is only known when those before it are counted, and most readers do without.
+ */
+export function sheetPart(
+  source: AsyncIterable<Buffer>,
+  { columns, timeZone, firstRow }: SheetOptions & { firstRow?: number | undefined },
+): FilePart<SheetPartDetail> {
+  let rows = 0;
+  async function* slices(): AsyncGenerator<RowSlice> {
+    for await (const batch of rowBatches(source, columns.length)) yield { batch, from: 0, to: batch.rows };
+  }
+  const xml = xmlOfSlices(slices(), rowsXml(columns, timeZone), firstRow, (more) => {
+    rows += more;
+  });
+  const { bytes, plain } = deflatedRows(xml);
   return {
-    bytes: Readable.from(bytes(), { objectMode: false }),
-    rows: () => pages.reduce((sum, page) => sum + page.lines(), 0),
+    bytes,
+    rows: () => rows,
+    detail: () => ({ crc32: plain().crc32, plain_bytes: plain().plainBytes, first_row: firstRow ?? null }),
   };
 }
 
-async function fill(
-  zip: ZipFile,
-  source: AsyncIterable<Buffer>,
+async function* xmlOfSlices(
+  slices: AsyncIterable<RowSlice>,
+  xmlOf: RowsXml,
+  firstRow: number | undefined,
+  count: (rows: number) => void,
+): AsyncGenerator<Buffer> {
+  let row = firstRow;
+  for await (const { batch, from, to } of slices) {
+    yield xmlOf(batch, from, to, row);
+    count(to - from);
+    if (row !== undefined) row += to - from;
+  }
+}
+
+/** The workbook of parts behind each other. A sheet takes as many whole parts as it has room for. */
+export function workbookFile(
+  parts: readonly StoredPart<SheetPartDetail>[],
   options: WorkbookOptions,
-  pages: LinePage[],
-): Promise<void> {
-  // Times of zip have no zone: this one is the same everywhere.
-  const entry = { mtime: new Date(2000, 0, 1), mode: 0o100644, forceDosTimestamp: true };
+): Segment[] {
+  const workbook = workbookFrame(options);
+  function* pieces(): Generator<Buffer | number> {
+    for (const { first, last } of sheetsOf(parts, capacityOf(options))) {
+      const sheet = workbook.sheet();
+      yield sheet.head;
+      const contents: ZipContent[] = [];
+      let rows = 0;
+      for (let number = first; number < last; number++) {
+        const part = parts[number]!;
+        const { first_row, crc32, plain_bytes } = part.detail;
+        if (first_row !== null && first_row !== FIRST_SHEET_ROW + rows)
+          throw new Error(`part ${number} begins at row ${first_row}, not ${FIRST_SHEET_ROW + rows}`);
+        rows += part.rows;
+        contents.push({ crc32, plainBytes: plain_bytes, bytes: part.bytes });
+        yield number;
+      }
+      yield sheet.tail(rows, contents);
+    }
+    yield workbook.end();
+  }
+  return segmentsOf(pieces());
+}
+
+/** Which parts [first, last) go to which sheet; without any there is one empty sheet. */
+function sheetsOf(parts: readonly StoredPart[], capacity: number): { first: number; last: number }[] {
+  const sheets = [{ first: 0, last: 0 }];
+  let room = capacity;
+  parts.forEach(({ rows }, number) => {
+    if (rows > capacity) throw new Error(`part ${number} has ${rows} rows, more than a sheet holds`);
+    if (rows > room) {
+      sheets.push({ first: number, last: number });
+      room = capacity;
+    }
+    sheets.at(-1)!.last = number + 1;
+    room -= rows;
+  });
+  return sheets;
+}
+
+interface SheetFrame {
+  head: Buffer;
+  tail(rows: number, contents: readonly ZipContent[]): Buffer;
+}
+
+/** What a workbook needs around the deflated rows of its sheets. */
+function workbookFrame(options: WorkbookOptions): { sheet(): SheetFrame; end(): Buffer } {
+  const zip = zipFrame();
   const nameSheet = sheetNames();
   const sheets: Sheet[] = [];
-  for await (const page of linePages(source, (options.maxSheetRows ?? MAX_SHEET_ROWS) - 1)) {
-    pages.push(page);
-    const sheet = { name: nameSheet(options.sheetName), range: "" };
-    sheets.push(sheet);
-    const xml = Readable.from(sheetXml(page, sheet, options, sheets.length === 1), { objectMode: false });
-    zip.addReadStream(xml, `xl/worksheets/sheet${sheets.length}.xml`, {
-      ...entry,
-      compressionLevel: COMPRESSION_LEVEL,
-    });
-    await once(xml, "end");
-  }
-  for (const [path, text] of Object.entries(partsOf(sheets, options)))
-    zip.addBuffer(Buffer.from(DECLARATION + text), path, entry);
-  zip.end();
-}
-
-async function* sheetXml(page: LinePage, sheet: Sheet, options: WorkbookOptions, isFirst: boolean) {
-  const headers = options.columns.map((column) => headerOf(column, options.timeZone));
-  const columns = options.columns.map(
-    ({ type }, i) =>
-      `<col min="${i + 1}" max="${i + 1}" width="${widthOf(type, headers[i]!)}" customWidth="1" style="${formatNumber(type)}"/>`,
-  );
-  const cells = headers.map(
-    (text, i) =>
-      `<c r="${columnLetters(i + 1)}1" s="${formatNumber("header")}" t="inlineStr"><is><r><t xml:space="preserve">${escapeXml(cellText(text))}</t></r></is></c>`,
-  );
-  yield Buffer.from(
-    `${DECLARATION}<worksheet xmlns="${SHEETS}"><sheetViews><sheetView ${isFirst ? 'tabSelected="1" ' : ""}workbookViewId="0">` +
-      '<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/></sheetView></sheetViews>' +
-      `<cols>${columns.join("")}</cols><sheetData><row r="1">${cells.join("")}</row>\n`,
-  );
-  yield* page.bytes;
-  sheet.range = `A1:${columnLetters(headers.length)}${page.lines() + 1}`;
-  yield Buffer.from(`</sheetData><autoFilter ref="${sheet.range}"/></worksheet>`);
-}
-
-/** What stands beside the sheets, by its path. */
-function partsOf(sheets: readonly Sheet[], options: WorkbookOptions): Record<string, string> {
-  const { createdAt, title = "", description = "" } = options;
-  const time = `xsi:type="dcterms:W3CDTF">${createdAt.toISOString()}`;
-  const numbers = sheets.map((_, i) => i + 1);
-  const relation = (id: string, type: string, target: string) =>
-    `<Relationship Id="${id}" Type="${type}" Target="${target}"/>`;
   return {
-    "xl/workbook.xml":
-      `<workbook xmlns="${SHEETS}" xmlns:r="${OFFICE}"><sheets>` +
-      sheets
-        .map(({ name }, i) => `<sheet name="${escapeXml(name)}" sheetId="${i + 1}" r:id="s${i + 1}"/>`)
-        .join("") +
-      `</sheets><definedNames>${sheets.map(filterName).join("")}</definedNames></workbook>`,
-    "xl/_rels/workbook.xml.rels":
-      `<Relationships xmlns="${PACKAGE}/relationships">` +
-      numbers.map((n) => relation(`s${n}`, `${OFFICE}/worksheet`, `worksheets/sheet${n}.xml`)).join("") +
-      `${relation("styles", `${OFFICE}/styles`, "styles.xml")}</Relationships>`,
-    "xl/styles.xml": stylesXml(),
-    "docProps/core.xml":
-      `<cp:coreProperties xmlns:cp="${PACKAGE}/metadata/core-properties" xmlns:dc="http://purl.org/dc/elements/1.1/" ` +
-      'xmlns:dcterms="http://purl.org/dc/terms/" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">' +
-      `<dc:title>${escapeXml(title)}</dc:title><dc:creator>${CREATOR}</dc:creator>` +
-      `<dc:description>${escapeXml(description)}</dc:description><cp:lastModifiedBy>${CREATOR}</cp:lastModifiedBy>` +
-      `<dcterms:created ${time}</dcterms:created><dcterms:modified ${time}</dcterms:modified></cp:coreProperties>`,
-    "_rels/.rels":
-      `<Relationships xmlns="${PACKAGE}/relationships">${relation("workbook", `${OFFICE}/officeDocument`, "xl/workbook.xml")}` +
-      `${relation("core", `${PACKAGE}/relationships/metadata/core-properties`, "docProps/core.xml")}</Relationships>`,
-    "[Content_Types].xml":
-      `<Types xmlns="${PACKAGE}/content-types">` +
-      '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>' +
-      `<Default Extension="xml" ContentType="${MIME}.worksheet+xml"/>` +
-      `<Override PartName="/xl/workbook.xml" ContentType="${MIME}.sheet.main+xml"/>` +
-      `<Override PartName="/xl/styles.xml" ContentType="${MIME}.styles+xml"/>` +
-      `<Override PartName="/docProps/core.xml" ContentType="${CORE_MIME}"/></Types>`,
+    sheet() {
+      const sheet = { name: nameSheet(options.sheetName), range: "" };
+      sheets.push(sheet);
+      const head = sheetHead(options.columns, options.timeZone, sheets.length === 1);
+      return {
+        head: Buffer.concat([zip.open(sheetPath(sheets.length)), head.deflated]),
+        tail(rows, contents) {
+          sheet.range = `A1:${columnLetters(options.columns.length)}${rows + 1}`;
+          const tail = sheetTail(sheet.range);
+          return Buffer.concat([tail.deflated, zip.close(contentOf([head, ...contents, tail]))]);
+        },
+      };
+    },
+    end() {
+      const entries = Object.entries(packageParts(sheets, options)).map(([path, xml]) =>
+        zip.entry(path, DECLARATION + xml),
+      );
+      return Buffer.concat([...entries, zip.end()]);
+    },
   };
 }
-
-/** LibreOffice looks for a sheet's filter among the names. */
-const filterName = ({ name, range }: Sheet, index: number): string =>
-  `<definedName name="_xlnm._FilterDatabase" localSheetId="${index}" hidden="1">` +
-  `'${escapeXml(name.replaceAll("'", "''"))}'!${range.replace(/[A-Z]+|\d+/g, "$$$&")}</definedName>`;
-
-/** One cell format for each of `cellFormats`. */
-function stylesXml(): string {
-  const FIRST_OWN = 164;
-  const custom = cellFormats.map((format) => (format === "header" ? undefined : numberFormats[format]));
-  const formats = custom.flatMap((code, i) =>
-    code ? [`<numFmt numFmtId="${FIRST_OWN + i}" formatCode="${escapeXml(code)}"/>`] : [],
-  );
-  const cells = cellFormats.map((format, i) => {
-    const number = custom[i] ? FIRST_OWN + i : 0;
-    const font = format === "header" ? 1 : 0;
-    return `<xf numFmtId="${number}" fontId="${font}" fillId="0" borderId="0" xfId="0" applyNumberFormat="1" applyFont="1"/>`;
-  });
-  const font = (bold: string) => `<font>${bold}<sz val="11"/><name val="Calibri"/><family val="2"/></font>`;
-  return (
-    `<styleSheet xmlns="${SHEETS}"><numFmts count="${formats.length}">${formats.join("")}</numFmts>` +
-    `<fonts count="2">${font("")}${font("<b/>")}</fonts>` +
-    '<fills count="2"><fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill></fills>' +
-    '<borders count="1"><border><left/><right/><top/><bottom/><diagonal/></border></borders>' +
-    '<cellStyleXfs count="1"><xf numFmtId="0" fontId="0" fillId="0" borderId="0"/></cellStyleXfs>' +
-    `<cellXfs count="${cells.length}">${cells.join("")}</cellXfs>` +
-    '<cellStyles count="1"><cellStyle name="Normal" xfId="0" builtinId="0"/></cellStyles></styleSheet>'
-  );
-}
-
-const escapeXml = (text: string): string =>
-  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");

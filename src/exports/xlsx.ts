@@ -111,7 +111,7 @@ function stampEntries(zip: WorkbookInternals["zip"], date: Date): void {
 interface Layout {
   nameSheet: (name: string) => string;
   timeZone: string;
-  wallTime: (time: Date) => Date;
+  wallTime: (timeMs: number) => number;
   /** Of every page so far. */
   filters: DefinedName[];
 }

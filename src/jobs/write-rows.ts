@@ -1,12 +1,12 @@
 import type { Readable } from "node:stream";
 import type { CopySource } from "../db/copy.js";
 import type { Rows } from "../db/datasets/dataset.js";
+import { binaryCopySql } from "../exports/binary-copy.js";
 import type { Column } from "../exports/columns.js";
 import type { CsvOptions } from "../exports/csv.js";
 import { prettyDocument } from "../exports/json.js";
 import { jsonLines } from "../exports/ndjson.js";
 import { textCopySql, textFile } from "../exports/text-file.js";
-import { xlsxCopySql } from "../exports/xlsx-rows.js";
 import { sheetWorkbook } from "../exports/xlsx-workbook.js";
 import type { ReportHead } from "./describe-report.js";
 
@@ -36,8 +36,7 @@ export interface RowRequest {
 }
 
 /**
- * Streams rows as a file. They are selected and formatted in Postgres; Node moves bytes. Memory is constant. Rows come in the
- * order of an index, so the same rows give the same bytes.
+ * Streams rows as a file, in constant memory. They come in the order of an index, so the same rows give the same bytes.
  */
 export async function streamRows(
   copy: Pick<CopySource, "stream">,
@@ -51,9 +50,9 @@ export async function streamRows(
   return stream;
 }
 
-function copySqlOf({ rows, columns, format, csv, head }: RowRequest): string {
+function copySqlOf({ rows, columns, format, csv }: RowRequest): string {
   const from = rows.from({ ordered: true });
-  if (format === "xlsx") return xlsxCopySql(columns, from, { timeZone: zoneOf(head) });
+  if (format === "xlsx") return binaryCopySql(columns, from);
   return textCopySql({ format, columns, csv }, from);
 }
 

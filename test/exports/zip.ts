@@ -1,4 +1,4 @@
-import { inflateRawSync } from "node:zlib";
+import { crc32, inflateRawSync } from "node:zlib";
 
 /** One entry of a zip file, with the modification times of both of its headers as ISO text (DOS: even seconds). */
 export interface ZipEntry {
@@ -23,9 +23,12 @@ export function readZip(zip: Buffer): ZipEntry[] {
     const local = zip.readUInt32LE(at + 42);
     if (zip.readUInt32LE(local) !== LOCAL_HEADER) throw new Error("no local header");
     const data = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
+    const plain = inflateRawSync(zip.subarray(data, data + zip.readUInt32LE(at + 20)));
+    if (crc32(plain) !== zip.readUInt32LE(at + 16)) throw new Error("a wrong checksum");
+    if (plain.length !== zip.readUInt32LE(at + 24)) throw new Error("a wrong length");
     entries.push({
       name: zip.toString("utf8", at + 46, at + 46 + nameLength),
-      text: inflateRawSync(zip.subarray(data, data + zip.readUInt32LE(at + 20))).toString("utf8"),
+      text: plain.toString("utf8"),
       times: [dosTime(zip, local + 10), dosTime(zip, at + 12)],
     });
     at += 46 + nameLength + zip.readUInt16LE(at + 30) + zip.readUInt16LE(at + 32);

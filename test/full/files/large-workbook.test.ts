@@ -7,8 +7,8 @@ import excel from "exceljs";
 import pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
 import { expect, inject, it } from "vitest";
+import { binaryCopySql } from "../../../src/exports/binary-copy.js";
 import type { Column } from "../../../src/exports/columns.js";
-import { xlsxCopySql } from "../../../src/exports/xlsx-rows.js";
 import { sheetWorkbook } from "../../../src/exports/xlsx-workbook.js";
 import { convert, hasLibreOffice } from "./libre-office.js";
 
@@ -30,7 +30,7 @@ it("more rows than a sheet holds go on in a second sheet, in bounded memory", {
     ];
     const before = heldBytes();
     let highest = before;
-    const sql = xlsxCopySql(columns, `FROM generate_series(0, ${ROWS - 1}) n`, { timeZone: "UTC" });
+    const sql = binaryCopySql(columns, `FROM generate_series(0, ${ROWS - 1}) n`);
     const options = { sheetName: "messages", columns, createdAt: new Date(0), timeZone: "UTC" };
     const { bytes, rows } = sheetWorkbook(client.query(copyTo(sql)), options);
     bytes.on("data", () => {
