@@ -22,6 +22,7 @@ export interface RowBatch {
   /** Of the same bytes; its numbers are big-endian without being asked. */
   view: DataView;
   rows: number;
+  columns: number;
   /** Field `row * columns + column` begins here in `bytes` … */
   starts: Int32Array;
   /** … and has so many bytes; NULL has -1. */
@@ -92,7 +93,7 @@ function fieldFinder(columns: number): (bytes: Buffer, from: number) => Found {
     let at = from;
     let rows = 0;
     const found = (wanted: number, ended = false): Found => ({
-      batch: { bytes, view, rows, starts, lengths },
+      batch: { bytes, view, rows, columns, starts, lengths },
       at,
       wanted,
       ended,
