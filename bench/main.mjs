@@ -6,7 +6,17 @@ import { temporaryFolder } from "./support.mjs";
  * benches, `-- --all` every one.
  */
 const families = {
-  core: ["ingest", "fold", "visible-delay", "export", "workbook", "empty-reports", "killed-worker", "soak"],
+  core: [
+    "ingest",
+    "fold",
+    "visible-delay",
+    "export",
+    "workbook",
+    "parquet",
+    "empty-reports",
+    "killed-worker",
+    "soak",
+  ],
   analytics: ["year", "serving"],
 };
 
