@@ -2,6 +2,7 @@ import { createWriteStream } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import excel from "exceljs";
 import pg from "pg";
@@ -9,12 +10,19 @@ import { to as copyTo } from "pg-copy-streams";
 import { expect, inject, it } from "vitest";
 import { binaryCopySql } from "../../../src/exports/binary-copy.js";
 import type { Column } from "../../../src/exports/columns.js";
-import { sheetWorkbook } from "../../../src/exports/xlsx-workbook.js";
+import type { StoredPart } from "../../../src/exports/file-parts.js";
+import {
+  type SheetPartDetail,
+  sheetPart,
+  sheetWorkbook,
+  workbookFile,
+} from "../../../src/exports/xlsx-workbook.js";
 import { convert, hasLibreOffice } from "./libre-office.js";
 
 const ROWS = 1_100_000;
 const EXCEL_MAX_ROWS = 1_048_576;
 const EXTRA_BYTES = 200 * 1024 * 1024;
+const CSV_OF_EVERY_SHEET = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1";
 
 it("more rows than a sheet holds go on in a second sheet, in bounded memory", {
   timeout: 900_000,
@@ -47,6 +55,40 @@ it("more rows than a sheet holds go on in a second sheet, in bounded memory", {
   }
 });
 
+it.runIf(hasLibreOffice)(
+  "LibreOffice counts the rows of a workbook of parts, which have no references",
+  async () => {
+    const client = new pg.Client(inject("postgresUrl"));
+    await client.connect();
+    try {
+      const columns: Column[] = [
+        { name: "n", sql: "n", type: "integer" },
+        { name: "odd", sql: "case when n % 2 = 1 then '<' || n || '>' end", type: "text" },
+        { name: "text", sql: "'text ' || n", type: "text" },
+      ];
+      const options = { sheetName: "s", columns, createdAt: new Date(0), timeZone: "UTC", maxSheetRows: 25 };
+      const parts: (StoredPart<SheetPartDetail> & { content: Buffer })[] = [];
+      for (let first = 0; first < 30; first += 10) {
+        const sql = binaryCopySql(columns, `FROM generate_series(${first}, ${first + 9}) n`);
+        const part = sheetPart(client.query(copyTo(sql)), options);
+        const content = await buffer(part.bytes);
+        parts.push({ content, rows: part.rows(), bytes: content.length, detail: part.detail() });
+      }
+      const segments = workbookFile(parts, options);
+      const file = Buffer.concat(
+        segments.map((one) => ("inline" in one ? one.inline : parts[one.part]!.content)),
+      );
+      const saved = await convert(file, { extension: "xlsx", to: CSV_OF_EVERY_SHEET });
+      const line = (n: number) => `${n},${n % 2 === 1 ? `<${n}>` : ""},text ${n}`;
+      const lines = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => line(from + i));
+      expect(linesOf(saved, "in-s.csv")).toEqual(["n,odd,text", ...lines(0, 20)]);
+      expect(linesOf(saved, "in-s 2.csv")).toEqual(["n,odd,text", ...lines(20, 30)]);
+    } finally {
+      await client.end();
+    }
+  },
+);
+
 function heldBytes(): number {
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
@@ -69,14 +111,16 @@ async function countRows(path: string): Promise<number[]> {
   return counts;
 }
 
+const linesOf = (saved: Map<string, string>, name: string) =>
+  saved.get(name)!.replaceAll('"', "").trimEnd().split("\n");
+
 /** No row is missing, doubled or changed: the second sheet goes on where the first ends, under the same header. */
 async function readByLibreOffice(bytes: Buffer): Promise<void> {
-  const to = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1";
-  const saved = await convert(bytes, { extension: "xlsx", to });
+  const saved = await convert(bytes, { extension: "xlsx", to: CSV_OF_EVERY_SHEET });
   expect([...saved.keys()].sort()).toEqual(["in-messages 2.csv", "in-messages.csv"]);
   let next = 0;
   for (const name of ["in-messages.csv", "in-messages 2.csv"]) {
-    const [head, ...lines] = saved.get(name)!.replaceAll('"', "").trimEnd().split("\n");
+    const [head, ...lines] = linesOf(saved, name);
     expect(head).toBe("n,phone");
     for (const line of lines) {
       if (line !== `${next},+49${next}`) expect(line).toBe(`${next},+49${next}`);
