@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
-import { rowBatches } from "./binary-copy.js";
+import { binaryCopySql, rowBatches } from "./binary-copy.js";
 import type { Column } from "./columns.js";
-import { type FilePart, type Segment, type StoredPart, segmentsOf } from "./file-parts.js";
+import { type FilePart, type PartedFormat, type Segment, type StoredPart, segmentsOf } from "./file-parts.js";
 import { type RowSlice, rowPages } from "./row-pages.js";
 import { sheetNames } from "./xlsx-cells.js";
 import { columnLetters, MAX_SHEET_ROWS } from "./xlsx-layout.js";
@@ -130,6 +130,15 @@ export function workbookFile(
     yield workbook.end();
   }
   return segmentsOf(pieces());
+}
+
+/** Workbooks that are built in parts. */
+export function partedWorkbook(options: WorkbookOptions & { columns: readonly Column[] }): PartedFormat {
+  return {
+    copySql: (from) => binaryCopySql(options.columns, from),
+    part: (source) => sheetPart(source, options),
+    join: (parts) => workbookFile(parts as readonly StoredPart<SheetPartDetail>[], options),
+  };
 }
 
 /** Which parts [first, last) go to which sheet; without any there is one empty sheet. */

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { binaryCopySql } from "../../src/exports/binary-copy.js";
 import type { Column } from "../../src/exports/columns.js";
 import { hasZstd } from "../../src/exports/compression.js";
-import { parquetFile, parquetPart, parquetStream } from "../../src/exports/parquet/parquet.js";
+import { parquetPart, parquetStream, partedParquet } from "../../src/exports/parquet/parquet.js";
 import { createTestDatabase } from "../support/postgres.js";
 import { binaryRows, int8 } from "./binary-rows.js";
 import { chunked } from "./chunked.js";
@@ -117,18 +117,19 @@ const decoded = (hexText: unknown): string | null =>
 const cuts = fc.array(fc.nat(200), { maxLength: 30 });
 
 async function joined(
-  sources: readonly AsyncIterable<Buffer>[],
-  options: Parameters<typeof parquetPart>[1],
+  sources: readonly Readable[],
+  options: Parameters<typeof partedParquet>[0],
 ): Promise<Buffer> {
+  const format = partedParquet(options);
   const parts = await Promise.all(
     sources.map(async (source) => {
-      const part = parquetPart(source, options);
+      const part = format.part(source);
       const content = await buffer(part.bytes);
-      const detail: ReturnType<typeof part.detail> = JSON.parse(JSON.stringify(part.detail()));
+      const detail: unknown = JSON.parse(JSON.stringify(part.detail()));
       return { content, rows: part.rows(), bytes: content.length, detail };
     }),
   );
-  const segments = parquetFile(parts, options);
+  const segments = format.join(parts);
   return Buffer.concat(segments.map((one) => ("inline" in one ? one.inline : parts[one.part]!.content)));
 }
 

@@ -1,8 +1,14 @@
 import { Readable } from "node:stream";
-import { rowBatches } from "../binary-copy.js";
+import { binaryCopySql, rowBatches } from "../binary-copy.js";
 import type { Column } from "../columns.js";
 import { type Compression, hasZstd } from "../compression.js";
-import { type FilePart, type Segment, type StoredPart, segmentsOf } from "../file-parts.js";
+import {
+  type FilePart,
+  type PartedFormat,
+  type Segment,
+  type StoredPart,
+  segmentsOf,
+} from "../file-parts.js";
 import { rowPages } from "../row-pages.js";
 import { columnEncoder, type EncodedColumn } from "./columns.js";
 import { fileMetadata, type RowGroup } from "./metadata.js";
@@ -118,4 +124,13 @@ export function parquetStream(
     if ("inline" in end) yield end.inline;
   }
   return { bytes: Readable.from(bytes(), { objectMode: false }), rows: part.rows };
+}
+
+/** Files that are built in parts. */
+export function partedParquet(options: ParquetOptions & { columns: readonly Column[] }): PartedFormat {
+  return {
+    copySql: (from) => binaryCopySql(options.columns, from),
+    part: (source) => parquetPart(source, options),
+    join: (parts) => parquetFile(parts as readonly StoredPart<ParquetPartDetail>[], options),
+  };
 }

@@ -11,12 +11,7 @@ import { expect, inject, it } from "vitest";
 import { binaryCopySql } from "../../../src/exports/binary-copy.js";
 import type { Column } from "../../../src/exports/columns.js";
 import type { StoredPart } from "../../../src/exports/file-parts.js";
-import {
-  type SheetPartDetail,
-  sheetPart,
-  sheetWorkbook,
-  workbookFile,
-} from "../../../src/exports/xlsx-workbook.js";
+import { partedWorkbook, sheetWorkbook } from "../../../src/exports/xlsx-workbook.js";
 import { convert, hasLibreOffice } from "./libre-office.js";
 
 const ROWS = 1_100_000;
@@ -67,16 +62,16 @@ it.runIf(hasLibreOffice)(
         { name: "text", sql: "'text ' || n", type: "text" },
       ];
       const options = { sheetName: "s", columns, createdAt: new Date(0), timeZone: "UTC", maxSheetRows: 25 };
-      const parts: (StoredPart<SheetPartDetail> & { content: Buffer })[] = [];
+      const format = partedWorkbook(options);
+      const parts: (StoredPart & { content: Buffer })[] = [];
       for (let first = 0; first < 30; first += 10) {
-        const sql = binaryCopySql(columns, `FROM generate_series(${first}, ${first + 9}) n`);
-        const part = sheetPart(client.query(copyTo(sql)), options);
+        const sql = format.copySql(`FROM generate_series(${first}, ${first + 9}) n`);
+        const part = format.part(client.query(copyTo(sql)));
         const content = await buffer(part.bytes);
         parts.push({ content, rows: part.rows(), bytes: content.length, detail: part.detail() });
       }
-      const segments = workbookFile(parts, options);
       const file = Buffer.concat(
-        segments.map((one) => ("inline" in one ? one.inline : parts[one.part]!.content)),
+        format.join(parts).map((one) => ("inline" in one ? one.inline : parts[one.part]!.content)),
       );
       const saved = await convert(file, { extension: "xlsx", to: CSV_OF_EVERY_SHEET });
       const line = (n: number) => `${n},${n % 2 === 1 ? `<${n}>` : ""},text ${n}`;
