@@ -104,7 +104,10 @@ async function* xmlOfSlices(
   }
 }
 
-/** The workbook of parts behind each other. A sheet takes as many whole parts as it has room for. */
+/**
+ * The workbook of parts behind each other. A sheet takes as many whole parts as it has room for; one whose rows say that they
+ * are the first has a sheet of its own.
+ */
 export function workbookFile(
   parts: readonly StoredPart<SheetPartDetail>[],
   options: WorkbookOptions,
@@ -132,22 +135,26 @@ export function workbookFile(
   return segmentsOf(pieces());
 }
 
-/** Workbooks that are built in parts. */
+/** Workbooks that are built in parts, each of which is a sheet: so its rows know where they are. */
 export function partedWorkbook(options: WorkbookOptions & { columns: readonly Column[] }): PartedFormat {
   return {
     copySql: (from) => binaryCopySql(options.columns, from),
-    part: (source) => sheetPart(source, options),
+    part: (source) => sheetPart(source, { ...options, firstRow: FIRST_SHEET_ROW }),
     join: (parts) => workbookFile(parts as readonly StoredPart<SheetPartDetail>[], options),
   };
 }
 
 /** Which parts [first, last) go to which sheet; without any there is one empty sheet. */
-function sheetsOf(parts: readonly StoredPart[], capacity: number): { first: number; last: number }[] {
+function sheetsOf(
+  parts: readonly StoredPart<SheetPartDetail>[],
+  capacity: number,
+): { first: number; last: number }[] {
   const sheets = [{ first: 0, last: 0 }];
   let room = capacity;
-  parts.forEach(({ rows }, number) => {
+  parts.forEach(({ rows, detail }, number) => {
     if (rows > capacity) throw new Error(`part ${number} has ${rows} rows, more than a sheet holds`);
-    if (rows > room) {
+    const isFirst = detail.first_row === FIRST_SHEET_ROW && number > 0;
+    if (rows > room || isFirst) {
       sheets.push({ first: number, last: number });
       room = capacity;
     }

@@ -43,12 +43,12 @@ async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcom
   try {
     const opened = await openDataset(context.db, snapshot, request, work.signal);
     const { rows, nextCursor } = opened;
-    const format = partedFormat(request, opened);
-    const partRows = rows.key && format && context.settings.exportPartRows;
+    const parted = partedFormat(context, request, opened, work.run);
+    const partRows = rows.key && parted.partRows;
     const parts = await planExport(context, work, { rows, partRows, snapshot });
     const built =
-      format && parts > 1
-        ? await buildInParts(context, work, { rows, format, snapshot })
+      parts > 1
+        ? await buildInParts(context, work, { rows, format: parted.format, snapshot })
         : await buildWhole(context, work, request, opened, snapshot);
     const columns = opened.columns.map(({ name, type }) => ({ name, type }));
     const artifact = {
@@ -71,18 +71,16 @@ async function buildWhole(
   opened: OpenedDataset,
   snapshot: SharedSnapshot,
 ): Promise<BuiltFile> {
-  const { dataset: name, format, csv } = request;
+  const { dataset: name, format, csv, compression } = request;
   let takenAt = snapshot.takenAt;
   const stream = async (sql: string, signal: AbortSignal) => {
     const copied = await context.copy.streamAt(snapshot, sql, signal);
     takenAt = copied.takenAt;
     return copied.source;
   };
-  const asked = { ...opened, name, format, csv, createdAt: work.run.created_at };
-  const file = await publishFile(context, work, await streamRows({ stream }, asked, work.signal), {
-    name,
-    ...request,
-  });
+  const asked = { ...opened, name, format, csv, compression, createdAt: work.run.created_at };
+  const made = await streamRows({ stream }, asked, work.signal);
+  const file = await publishFile(context, work, made, { name, format });
   const { bytes, rows, sha256 } = file;
   const part = { offset: 0, bytes, rows, sha256 };
   return { ...file, content: { as_of: takenAt.toISOString(), consistency: "snapshot", parts: [part] } };

@@ -32,8 +32,7 @@ export const helpExport = defineJob({
     const request = exportRequest.parse(run.params);
     if (isAboutChanges(request)) return { skipped: "not in parts" };
     const opened = await openRange(context.db, request);
-    const format = partedFormat(request, opened);
-    if (!format) return { skipped: "not in parts" };
+    const { format } = partedFormat(context, request, opened, run);
     const snapshot = { id: payload.snapshot.id, takenAt: new Date(payload.snapshot.takenAt) };
     const key = { accountId, runId, runFence: fence };
     const built = await buildNextPart(context, { key, rows: opened.rows, format, snapshot }, context.signal);

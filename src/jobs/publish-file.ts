@@ -10,22 +10,23 @@ const contentTypes = {
   json: "application/json",
   ndjson: "application/x-ndjson",
   xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+  parquet: "application/vnd.apache.parquet",
 } as const;
 
 interface FileKind {
   /** Without an extension. */
   name: string;
   format: keyof typeof contentTypes;
-  compression?: Compression;
+  compression?: Compression | undefined;
 }
 
-/** How a file is named and served. */
+/** How a file is named and served. What is compressed inside of a Parquet file does not show. */
 export function servedAs({ name, format, compression = "none" }: FileKind): {
   file_name: string;
   content_type: string;
 } {
   const plain = { file_name: `${name}.${format}`, content_type: contentTypes[format] };
-  if (compression === "none") return plain;
+  if (compression === "none" || format === "parquet") return plain;
   const { suffix, contentType } = compressedFiles[compression];
   return { file_name: plain.file_name + suffix, content_type: contentType };
 }

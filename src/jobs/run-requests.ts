@@ -49,13 +49,13 @@ const compression = z
     error: "needs a server with Node 22.15 or later",
     params: { code: "not_available" },
   })
-  .default("none");
+  .optional();
 
 const optionsFitFormat = (
-  value: { format: string; csv?: unknown; json?: unknown; compression: Compression },
+  value: { format: string; csv?: unknown; json?: unknown; compression?: Compression | undefined },
   context: z.RefinementCtx,
 ) => {
-  if (value.format === "xlsx" && value.compression !== "none")
+  if (value.format === "xlsx" && value.compression && value.compression !== "none")
     context.addIssue({
       code: "custom",
       path: ["compression"],
@@ -95,7 +95,7 @@ export const reportRequest = z
   .superRefine(optionsFitFormat);
 export type ReportRequest = z.output<typeof reportRequest>;
 
-export const exportFormats = ["csv", "json", "ndjson", "xlsx"] as const;
+export const exportFormats = ["csv", "json", "ndjson", "xlsx", "parquet"] as const;
 export type ExportFormat = (typeof exportFormats)[number];
 
 const exportFields = {

@@ -3,14 +3,16 @@ import type { CopySource } from "../db/copy.js";
 import type { Rows } from "../db/datasets/dataset.js";
 import { binaryCopySql } from "../exports/binary-copy.js";
 import type { Column } from "../exports/columns.js";
+import { type Compression, compressed } from "../exports/compression.js";
 import type { CsvOptions } from "../exports/csv.js";
 import { prettyDocument } from "../exports/json.js";
 import { jsonLines } from "../exports/ndjson.js";
+import { parquetStream } from "../exports/parquet/parquet.js";
 import { textCopySql, textFile } from "../exports/text-file.js";
 import { sheetWorkbook } from "../exports/xlsx-workbook.js";
 import type { ReportHead } from "./describe-report.js";
 
-export type RowFormat = "csv" | "json" | "ndjson" | "xlsx";
+export type RowFormat = "csv" | "json" | "ndjson" | "xlsx" | "parquet";
 
 /** A file in the making: its bytes, and how many rows have gone by. Destroy the stream to stop the database too. */
 export interface RowStream {
@@ -27,6 +29,8 @@ export interface RowRequest {
   format: RowFormat;
   createdAt: Date;
   csv?: CsvOptions | undefined;
+  /** Of the bytes, or of the pages inside of a Parquet file. */
+  compression?: Compression | undefined;
   /** JSON for people: indented, and inside a document that begins with `head`. */
   pretty?: boolean | undefined;
   /** What a workbook and a pretty document say of themselves. */
@@ -52,7 +56,7 @@ export async function streamRows(
 
 function copySqlOf({ rows, columns, format, csv }: RowRequest): string {
   const from = rows.from({ ordered: true });
-  if (format === "xlsx") return binaryCopySql(columns, from);
+  if (format === "xlsx" || format === "parquet") return binaryCopySql(columns, from);
   return textCopySql({ format, columns, csv }, from);
 }
 
@@ -68,8 +72,12 @@ function formatted(source: Readable, request: RowRequest): RowStream {
       timeZone: zoneOf(head),
       ...(head && workbookHead(head)),
     });
-  if (format === "json" && request.pretty) return prettyDocument({ ...head }, name, jsonLines(source));
-  return textFile(source, { format, columns, csv, trailer: request.trailer });
+  if (format === "parquet") return parquetStream(source, { columns, compression: request.compression });
+  const text =
+    format === "json" && request.pretty
+      ? prettyDocument({ ...head }, name, jsonLines(source))
+      : textFile(source, { format, columns, csv, trailer: request.trailer });
+  return { ...text, bytes: compressed(text.bytes, request.compression ?? "none") };
 }
 
 /** The zone and the document properties of a workbook. */

@@ -8,6 +8,7 @@ import { buildExport } from "../../src/jobs/build-export.js";
 import { openRange } from "../../src/jobs/open-dataset.js";
 import { rebuildConversationsJob } from "../../src/jobs/rebuild-conversations.js";
 import { exportRequest, type RangeRequest } from "../../src/jobs/run-requests.js";
+import { readByHyparquet } from "../exports/parquet-readers.js";
 import { call, startTestApp, type TestApp } from "../support/app.js";
 import {
   foldAll,
@@ -164,8 +165,9 @@ describe("the dataset", () => {
     "%s says the same in every format, and as a stream",
     async (dataset) => {
       const more = dataset === "metrics" ? { group_by: "template" } : {};
-      const ask = async (format: string) => {
-        const query = new URLSearchParams({ account_id: "shop", dataset, format, ...seedRange, ...more });
+      const ask = async (format: string, also: Record<string, string> = {}) => {
+        const asked = { account_id: "shop", dataset, format, ...seedRange, ...more, ...also };
+        const query = new URLSearchParams(asked);
         const response = await fetch(`${app.url}/analytics/export?${query}`, {
           headers: { authorization: `Bearer ${app.adminKey}` },
         });
@@ -190,6 +192,14 @@ describe("the dataset", () => {
         expect(row.map((cell, column) => read(cell, values[column]))).toEqual(values.map(shown));
       });
       expect(cells).toHaveLength(rows.length);
+      const records = await readByHyparquet(await ask("parquet", { compression: "gzip" }));
+      const values = (value: unknown) =>
+        value instanceof Date ? value.toISOString() : typeof value === "bigint" ? Number(value) : value;
+      expect(
+        records.map((row) =>
+          Object.fromEntries(Object.entries(row).map(([name, value]) => [name, values(value)])),
+        ),
+      ).toEqual(rows);
       const book = xlsx.read(await ask("xlsx"));
       expect(book.SheetNames).toEqual([dataset]);
       const [, ...sheet] = xlsx.utils.sheet_to_json<unknown[]>(book.Sheets[dataset]!, {

@@ -2,6 +2,8 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
+import * as xlsx from "@e965/xlsx";
+import ExcelJS from "exceljs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
 import { readParts } from "../../src/db/queries/export-parts.js";
@@ -9,6 +11,7 @@ import { type RunKey, requestCancel } from "../../src/db/queries/runs.js";
 import type { ArtifactContent } from "../../src/db/schema.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
+import { readByHyparquet } from "../exports/parquet-readers.js";
 import {
   foldAll,
   newEvent,
@@ -86,6 +89,38 @@ describe("an export in parts", () => {
     });
     expect(await readParts(test.db, key)).toEqual([]);
     expect((await test.work(buildExport, key)).result).toEqual({ skipped: "nothing to do" });
+  });
+
+  it("is a Parquet file with the row groups of all of them", async () => {
+    const asked = { format: "parquet", compression: "gzip" };
+    const key = await order(asked);
+    await build(key);
+    expect(read.length).toBe(Math.ceil(rows / PART_ROWS));
+    expect((await test.run(key)).artifact).toMatchObject({
+      content_type: "application/vnd.apache.parquet",
+      file_name: "messages-2025-03-01-2025-03-04.parquet",
+    });
+    const records = await readByHyparquet(await test.file(key));
+    expect(records).toHaveLength(rows);
+    expect(records).toEqual(await readByHyparquet(await inOnePiece(asked)));
+  });
+
+  it("is a workbook with a sheet for each of them", async () => {
+    const columns = ["message_id", "sent_at"];
+    const key = await order({ dataset: "messages", format: "xlsx", columns });
+    await build(key, { settings: { ...settings, exportPartRows: 2 } });
+    // A sheet takes four times as many as other parts.
+    const sheetRows = 8;
+    const file = await test.file(key);
+    const book = xlsx.read(file);
+    expect(book.SheetNames).toEqual(["messages", "messages 2"]);
+    const sheets = book.SheetNames.map((name) => xlsx.utils.sheet_to_json(book.Sheets[name]!));
+    expect(sheets.map((sheet) => sheet.length)).toEqual([sheetRows, rows - sheetRows]);
+    const whole = xlsx.read(await inOnePiece({ format: "xlsx", columns }));
+    expect(sheets.flat()).toEqual(xlsx.utils.sheet_to_json(whole.Sheets.messages!));
+    const strict = new ExcelJS.Workbook();
+    await strict.xlsx.load(Uint8Array.from(file).buffer);
+    expect(strict.worksheets.map((sheet) => sheet.rowCount)).toEqual([sheetRows + 1, rows - sheetRows + 1]);
   });
 
   it("says what each of its parts is, so that it can be checked", async () => {

@@ -27,7 +27,7 @@ const arrows: Record<string, readonly string[]> = {
   ],
   api: [
     ...["config.ts", "context.ts", "errors.ts", "log.ts", "run-process.ts", "safe-text.ts", "supervised.ts"],
-    ...["jobs", "db", "analytics", "events", "sources", "exports/artifacts", "exports/compression.ts"],
+    ...["jobs", "db", "analytics", "events", "sources", "exports/artifacts"],
   ],
   supervisor: ["config.ts", "errors.ts", "log.ts", "migrate.ts", "supervised.ts", "embedded"],
   "cli/demo": ["config.ts", "sources"],

@@ -4,7 +4,6 @@ import { createPool } from "../../db/client.js";
 import { createCopySource } from "../../db/copy.js";
 import { findAccount } from "../../db/queries/accounts.js";
 import { Unavailable } from "../../errors.js";
-import { compressed } from "../../exports/compression.js";
 import { exportName, openDataset } from "../../jobs/open-dataset.js";
 import { servedAs } from "../../jobs/publish-file.js";
 import type { ExportRequest } from "../../jobs/run-requests.js";
@@ -42,7 +41,7 @@ export function streamExportRoutes(context: Context): Route[] {
     const snapshot = await copy.holdSnapshot();
     try {
       const opened = await openDataset(db, snapshot, asked, signal);
-      const { dataset: name, format, csv } = asked;
+      const { dataset: name, format, csv, compression } = asked;
       const { nextCursor } = opened;
       const trailer = nextCursor === undefined ? undefined : { next_cursor: nextCursor };
       const { bytes } = await streamRows(
@@ -52,6 +51,7 @@ export function streamExportRoutes(context: Context): Route[] {
           name,
           format,
           csv,
+          compression,
           createdAt: context.now(),
           trailer,
         },
@@ -95,7 +95,7 @@ export function streamExportRoutes(context: Context): Route[] {
           const { bytes, nextCursor } = await openStream(asked, request.abandoned);
           // Known before anything is read; good only for who has read all of it.
           if (nextCursor) response.set("x-next-cursor", nextCursor);
-          await pipeline(compressed(bytes, compression), response);
+          await pipeline(bytes, response);
         } catch (error) {
           if (!response.headersSent) throw error;
           // The status is out already: a broken transfer is the only way to say that rows are missing.
