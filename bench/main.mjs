@@ -14,6 +14,7 @@ const families = {
     "workbook",
     "parquet",
     "empty-reports",
+    "fairness",
     "killed-worker",
     "soak",
   ],

@@ -61,6 +61,17 @@ export const environment = z.object({
   WORKER_CONCURRENCY: count(1, 64)
     .default(4)
     .describe("Jobs that one worker process runs at a time in each queue."),
+  MAX_RUNNING_PER_ACCOUNT: count(1, 10_000)
+    .default(16)
+    .describe("Runs of each kind that one account may have admitted at a time; an account may have its own."),
+  MAX_WAITING_PER_ACCOUNT: count(1, 1_000_000)
+    .default(10_000)
+    .describe("Runs of each kind that one account may have waiting; an account may have its own."),
+  MAX_EXPORT_ROWS: count(0, 1_000_000_000_000)
+    .default(0)
+    .describe(
+      "Rows that one export or message log may be estimated to have, 0 = any; an account may have its own.",
+    ),
   DATABASE_POOL_SIZE: count(2, 100)
     .default(10)
     .describe(
@@ -303,6 +314,11 @@ function group(
       concurrency: values.WORKER_CONCURRENCY,
       lockMs: values.JOB_LOCK_MS,
       stalledCheckMs: values.JOB_STALLED_CHECK_MS,
+    },
+    quotas: {
+      max_running: values.MAX_RUNNING_PER_ACCOUNT,
+      max_waiting: values.MAX_WAITING_PER_ACCOUNT,
+      max_export_rows: values.MAX_EXPORT_ROWS,
     },
     fold: { batchSize: values.FOLD_BATCH_SIZE },
     scheduler: { tickSeconds: values.TICK_SECONDS },

@@ -2,6 +2,7 @@ import type pg from "pg";
 import type { Config } from "./config.js";
 import { createDb, createPool, type Db, type PoolOptions } from "./db/client.js";
 import { type Installation, readInstallation } from "./db/queries/installation.js";
+import { type Admission, createAdmission } from "./jobs/admission.js";
 import { createQueues, type QueueStore, type Queues } from "./jobs/queue.js";
 import { createLog, type Log, seldomWarnings } from "./log.js";
 
@@ -15,6 +16,7 @@ export interface Context extends AsyncDisposable {
   db: Db;
   installation: Installation;
   queues: Queues;
+  admission: Admission;
   now: () => Date;
   /** Run first when the context is disposed: what still has to reach the database or the queues. */
   beforeClose: (() => Promise<void>)[];
@@ -87,6 +89,13 @@ export async function openContext(
       db,
       installation,
       queues,
+      admission: createAdmission({
+        db,
+        enqueue: queues.enqueue,
+        log,
+        maxRunning: config.quotas.max_running,
+        slotsWithoutWorkers: config.workers.concurrency,
+      }),
       now: () => new Date(),
       beforeClose,
       async [Symbol.asyncDispose]() {

@@ -32,17 +32,17 @@ const MAX_KEY_LENGTH = 255;
 /**
  * Runs a creating handler and sends its answer. With an `Idempotency-Key` it has one effect: a repeated request gets
  * the first answer again (`idempotent-replayed: true`), one with another body or while the first is running gets 409.
- * A throw frees the key. Read the body with `readJsonBody` or `readRawBody` before. Only a process that dies between
- * its effect and its answer makes the effect repeatable, a minute later.
+ * A throw frees the key. Read the body with `readJsonBody` or `readRawBody` before. When a process dies between its effect
+ * and its answer, the request can be repeated a minute later: `work` is then given the same `effectId` again.
  */
 export async function withIdempotency(
   context: Context,
   request: ApiRequest,
   response: Response,
-  work: () => Promise<Answer>,
+  work: (effectId: string | undefined) => Promise<Answer>,
 ): Promise<void> {
   const key = idempotencyKey(request);
-  if (key === undefined) return sendAnswer(response, await work());
+  if (key === undefined) return sendAnswer(response, await work(undefined));
   const claim: IdempotencyClaim = {
     scope: `${request.identity.keyId} ${request.method} ${request.path}`,
     key,
@@ -50,14 +50,14 @@ export async function withIdempotency(
     claimedAt: context.now(),
   };
   const nowMs = claim.claimedAt.getTime();
-  const first = await claimIdempotencyKey(context.db, claim, {
+  const claimed = await claimIdempotencyKey(context.db, claim, {
     expiredBefore: new Date(nowMs - KEPT_MS),
     abandonedBefore: new Date(nowMs - context.config.http.timeoutMs - ABANDONED_AFTER_MS),
   });
-  if (first) return replay(request, response, claim, first);
+  if (claimed.first) return replay(request, response, claim, claimed.first);
   let answer: Answer;
   try {
-    answer = await work();
+    answer = await work(claimed.effectId);
   } catch (error) {
     await releaseIdempotencyKey(context.db, claim).catch((failure: unknown) =>
       request.log.warn("idempotency key not released", { error: failure }),

@@ -1,5 +1,6 @@
 import type { ColumnType, Generated, GeneratedAlways } from "kysely";
 import type { StoredSettings } from "../analytics/account-settings.js";
+import type { StoredQuotas } from "../analytics/quotas.js";
 import type { FileSegment } from "../exports/artifacts/segments.js";
 
 /**
@@ -16,6 +17,9 @@ export interface Database {
   fold_watermarks: FoldWatermarksTable;
   runs: RunsTable;
   export_parts: ExportPartsTable;
+  run_lines: RunLinesTable;
+  queue_pauses: QueuePausesTable;
+  workers: WorkersTable;
   quarantined_events: QuarantinedEventsTable;
 }
 
@@ -60,6 +64,8 @@ interface AccountsTable {
   conversations_version: Generated<number>;
   /** Since when these are others; meaningless while they are not. */
   settings_changed_at: Generated<Date>;
+  /** Shares and bounds, where they were set. */
+  quotas: ColumnType<StoredQuotas, string | undefined, string>;
 }
 
 /** In days; null in `days_days`: for ever. */
@@ -111,6 +117,8 @@ interface IdempotencyKeysTable {
   headers: NullableJson<Record<string, string>>;
   body: NullableJson<unknown>;
   created_at: Generated<Date>;
+  /** Of what the request makes. */
+  effect_id: Generated<string>;
 }
 
 interface FoldWatermarksTable {
@@ -129,6 +137,8 @@ interface FoldWatermarksTable {
 }
 
 export type RunKind = "report" | "export" | "aggregation" | "import";
+/** In the order in which they are admitted. */
+export type RunPriority = "interactive" | "scheduled" | "bulk";
 export type RunStatus = "queued" | "running" | "succeeded" | "failed" | "cancelled";
 
 /** What a finished run left in the store. `bytes` and `sha256` are those of the file as it is downloaded. */
@@ -187,6 +197,11 @@ interface RunsTable {
   run_id: Generated<string>;
   kind: RunKind;
   status: Generated<RunStatus>;
+  priority: Generated<RunPriority>;
+  /** The place in the order of admission. */
+  turn: Generated<number>;
+  /** Within its account's cap: it may be admitted, is so, or runs. */
+  eligible: Generated<boolean>;
   params: Json<Record<string, unknown>>;
   requested_by: string;
   generation: Generated<number>;
@@ -205,7 +220,10 @@ interface RunsTable {
   upload: NullableJson<Upload>;
   cursor: NullableJson<ImportCursor>;
   created_at: Generated<Date>;
+  /** When it was admitted to its queue; an open one without it waits. */
   enqueued_at: Date | null;
+  /** Since when it is kept out of the queues because it kept killing its workers. */
+  parked_at: Date | null;
   started_at: Date | null;
   finished_at: Date | null;
   updated_at: Generated<Date>;
@@ -230,6 +248,31 @@ interface ExportPartsTable {
   key: string | null;
   sha256: string | null;
   detail: NullableJson<unknown>;
+}
+
+/** The order in which runs of one kind are admitted. */
+interface RunLinesTable {
+  kind: RunKind;
+  /** Of the run that was admitted last. */
+  turn: Generated<number>;
+  /** How long such runs took of late. */
+  mean_ms: number | null;
+}
+
+/** The queues from which nothing is taken. */
+interface QueuePausesTable {
+  queue: string;
+  paused_by: string;
+  paused_at: Generated<Date>;
+}
+
+/** The worker processes that are alive. */
+interface WorkersTable {
+  worker_id: string;
+  name: string;
+  /** Jobs of each queue that it runs at a time. */
+  slots: number;
+  seen_at: Generated<Date>;
 }
 
 interface QuarantinedEventsTable {

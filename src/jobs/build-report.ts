@@ -2,6 +2,7 @@ import { Readable } from "node:stream";
 import type { CopySource } from "../db/copy.js";
 import { countRows, selectRows } from "../db/datasets/dataset.js";
 import { messages } from "../db/datasets/messages.js";
+import { longSession } from "../db/long-session.js";
 import type { JobContext } from "./define-job.js";
 import { defineJob } from "./define-job.js";
 import { describeReport } from "./describe-report.js";
@@ -37,10 +38,12 @@ async function openReport(
   { run, signal, progress }: RunWork,
 ): Promise<RowStream> {
   const head = describeReport(request, run);
-  if (request.template === "delivery-summary")
-    return writeSummary(await readSummary(db, request), request, head, run.created_at);
+  if (request.template === "delivery-summary") {
+    const sections = await longSession(db, signal, (session) => readSummary(session, request));
+    return writeSummary(sections, request, head, run.created_at);
+  }
   const rows = selectRows(messages, { ...request, accountId: request.account_id });
-  progress.totalRows = await countRows(db, rows);
+  progress.totalRows = await countRows(db, rows, signal);
   return streamRows(
     progress.totalRows > 0 ? copy : noRows,
     {

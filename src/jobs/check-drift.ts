@@ -1,8 +1,7 @@
 import { z } from "zod";
 import { nextToCheck } from "../db/queries/drift-checks.js";
-import { insertRun, markEnqueued, runJobId } from "../db/queries/runs.js";
+import { insertRun } from "../db/queries/runs.js";
 import { measureEverything } from "../db/rollups/everything.js";
-import { aggregate } from "./aggregate.js";
 import { defineJob, type JobContext } from "./define-job.js";
 import { rulesOf } from "./rebuild-conversations.js";
 
@@ -10,6 +9,8 @@ import { rulesOf } from "./rebuild-conversations.js";
 const EVERY_MS = 24 * 60 * 60_000;
 /** No further account is begun after this; the next fire goes on with those that wait longest. */
 const TURN_MS = 60_000;
+/** An account that has asked for so many by itself waits for its repair until the next check. */
+const MAX_WAITING = 10_000;
 
 /**
  * Checks what is made of the messages of the accounts whose last check is longest ago, each about once a day. What drifts
@@ -42,18 +43,18 @@ export const checkDrift = defineJob({
 });
 
 async function askForRepair(
-  { db, enqueue, log }: JobContext,
+  { db, admit, log }: JobContext,
   accountId: string,
   driftedRows: number,
 ): Promise<void> {
   const run = await insertRun(db, {
     accountId,
     kind: "aggregation",
+    priority: "scheduled",
     params: { account_id: accountId, action: "recompute" },
     requestedBy: "system:drift-check",
+    maxWaiting: MAX_WAITING,
   });
-  log.warn("numbers differ from their messages; repairing", { accountId, driftedRows, runId: run.run_id });
-  const key = { accountId, runId: run.run_id, generation: run.generation };
-  // Where the queue does not hear it, the sweep asks again.
-  await enqueue(aggregate, key, { id: runJobId(key) }).catch(() => markEnqueued(db, key, false));
+  log.warn("numbers differ from their messages; repairing", { accountId, driftedRows, runId: run?.run_id });
+  await admit("aggregation", accountId);
 }

@@ -3,6 +3,7 @@ import type { Db } from "../db/client.js";
 import type { CopySource } from "../db/copy.js";
 import type { ArtifactStore } from "../exports/artifacts/artifact-store.js";
 import type { Log } from "../log.js";
+import type { Admission } from "./admission.js";
 
 /** Queues by latency class, not by feature. */
 export const queueNames = ["aggregation", "reports", "exports", "imports", "maintenance"] as const;
@@ -26,7 +27,7 @@ export type Enqueue = <Payload>(
 export type JobState = "waiting" | "active" | "delayed" | "completed" | "failed" | "unknown";
 
 /** What every job may use. `signal` fires on time-out, cancel and shutdown; its reason says which. */
-export interface JobContext {
+export interface JobContext extends Admission {
   db: Db;
   copy: CopySource;
   artifacts: ArtifactStore;
@@ -48,6 +49,9 @@ export interface JobContext {
   /** Name of the process, shown beside the runs it works on. */
   worker: string;
 }
+
+/** What is lent to a job that was given up. */
+export type GivenUpContext = Pick<JobContext, "db" | "log" | "admit">;
 
 export interface JobSettings {
   foldBatchSize: number;
@@ -82,9 +86,7 @@ export interface JobDefinition<Payload> {
   /** Does the work, returns small counts for the log. Safe to run twice, killed anywhere, late. */
   run(payload: Payload, context: JobContext): Promise<Record<string, unknown>>;
   /** Called once when the queue has given the job up, also when it kept killing its worker. */
-  onGivenUp:
-    | ((payload: Payload, error: Error, context: Pick<JobContext, "db" | "log">) => Promise<void>)
-    | undefined;
+  onGivenUp: ((payload: Payload, error: Error, context: GivenUpContext) => Promise<void>) | undefined;
 }
 
 /** Any of them, in lists: what a payload is stays the definition's own business. */

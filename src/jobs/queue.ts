@@ -22,6 +22,10 @@ export interface Queues {
   stateOf(queue: QueueName, id: string): Promise<JobState>;
   /** Takes a job that has not started out of the queue; a running one is left alone. */
   remove(queue: QueueName, id: string): Promise<void>;
+  /** Nothing is taken from it any more, by no worker; what runs goes on. */
+  pause(queue: QueueName): Promise<void>;
+  resume(queue: QueueName): Promise<void>;
+  isPaused(queue: QueueName): Promise<boolean>;
   counts(): Promise<Record<string, Record<string, number>>>;
   /** For Bull Board only. */
   all(): readonly Queue[];
@@ -80,6 +84,9 @@ export function createQueues(options: {
     async remove(queue, id) {
       await queues.get(queue)!.remove(id);
     },
+    pause: (queue) => queues.get(queue)!.pause(),
+    resume: (queue) => queues.get(queue)!.resume(),
+    isPaused: (queue) => queues.get(queue)!.isPaused(),
     async counts() {
       const entries = await Promise.all(
         [...queues].map(async ([name, queue]) => [name, await queue.getJobCounts()] as const),

@@ -11,7 +11,7 @@ import {
 } from "../db/queries/runs.js";
 import type { Artifact } from "../db/schema.js";
 import { AppError, PermanentJobError } from "../errors.js";
-import type { JobContext } from "./define-job.js";
+import type { GivenUpContext, JobContext } from "./define-job.js";
 import { startHeart } from "./heart.js";
 import { Interrupted } from "./interrupted.js";
 import { removeFile } from "./remove-file.js";
@@ -46,6 +46,8 @@ export async function withRun(
   const progress: Progress = { rows: 0, bytes: 0 };
   const heart = startHeart(() => sendBeat(context, claim, progress));
   const signal = AbortSignal.any([context.signal, heart.signal]);
+  const startedAtMs = performance.now();
+  let tookMs: number | undefined;
   try {
     const outcome = await work({ run, claim, signal, progress });
     await heart.stop();
@@ -54,12 +56,18 @@ export async function withRun(
       throw signal.reason;
     }
     const published = await settleRun(context.db, claim, { status: "succeeded", ...outcome }, progress);
-    if (published) return { run: key.runId, rows: progress.rows, bytes: progress.bytes };
+    if (published) {
+      tookMs = performance.now() - startedAtMs;
+      return { run: key.runId, rows: progress.rows, bytes: progress.bytes };
+    }
     await discard(outcome);
     return await afterLosing(context, claim);
   } catch (error) {
     await heart.stop();
-    return settleError(context, claim, signal.aborted ? signal.reason : error);
+    return await settleError(context, claim, signal.aborted ? signal.reason : error);
+  } finally {
+    // Its place is free, for whoever is next.
+    await context.admit(run.kind, run.account_id, tookMs);
   }
 }
 
@@ -124,13 +132,20 @@ function shownError(error: unknown): { code: string; message: string } {
 export async function giveUpRun(
   key: RunKey,
   error: Error,
-  { db, log }: Pick<JobContext, "db" | "log">,
+  { db, log, admit }: GivenUpContext,
 ): Promise<void> {
   const poisoned = /stalled/i.test(error.message);
   const shown = poisoned
-    ? { code: "poison", message: "The work ended its worker process several times and was given up." }
+    ? {
+        code: "poison",
+        message:
+          "The work ended its worker process several times and was given up; an operator has to look at it.",
+      }
     : shownError(error);
-  if (await failAbandonedRun(db, key, shown)) log.error("run given up", { ...key, error });
+  const run = await failAbandonedRun(db, key, shown, { park: poisoned });
+  if (!run) return;
+  log.error(poisoned ? "run parked" : "run given up", { ...key, error });
+  await admit(run.kind, run.account_id);
 }
 
 const removeOutcome =

@@ -17,7 +17,7 @@ import type { ReportRequest } from "./run-requests.js";
 import { type RowStream, workbookHead } from "./write-rows.js";
 
 /** What a delivery summary says of every section, in this order. */
-const summaryMetrics = [
+export const summaryMetrics = [
   "messages_attempted",
   "messages_sent",
   "messages_delivered",
@@ -36,7 +36,7 @@ const summaryMetrics = [
   "time_to_read_p50",
   "time_to_read_p95",
 ] as const;
-const failureMetrics = ["messages_failed", "failure_rate"] as const;
+export const failureMetrics = ["messages_failed", "failure_rate"] as const;
 
 /** One table of the summary: a row per bucket, per value of a dimension, or one row of totals. */
 export interface Section {

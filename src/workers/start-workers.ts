@@ -11,6 +11,7 @@ import { Interrupted } from "../jobs/interrupted.js";
 import { openStore, queueKey } from "../jobs/queue.js";
 import { seldomWarnings } from "../log.js";
 import { watchClock } from "./clock-watch.js";
+import { announceWorker } from "./presence.js";
 import { type JobEnd, type JobServices, runJob } from "./run-job.js";
 
 /**
@@ -69,6 +70,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
     log,
     now: context.now,
     enqueue: context.queues.enqueue,
+    ...context.admission,
     stateOf: context.queues.stateOf,
     removeJob: context.queues.remove,
     settings: {
@@ -81,6 +83,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
     shutdown: shutdown.signal,
     observe: options.observe ?? (() => {}),
   };
+  const presence = await announceWorker(context, services.worker);
   const workers = queueNames.map((name) => {
     const process = async (job: Job, token?: string, signal?: AbortSignal) => {
       // A worker that is paused while it waits still takes the job that it waited for.
@@ -109,9 +112,11 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
     return worker;
   });
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));
+  await context.admission.admitAll();
   return {
     async drain(graceMs) {
       clock.stop();
+      const left = presence.leave();
       // Takes no new job from here on; the promise is settled when the running ones are done.
       const closed = Promise.all(workers.map((worker) => worker.close()));
       const told = setTimeout(
@@ -121,6 +126,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
       const late = new Promise<void>((resolve) => setTimeout(resolve, graceMs + HAND_BACK_MS).unref());
       await Promise.race([closed, late]);
       clearTimeout(told);
+      await left;
       await store.close();
       await copyPool.end();
     },
@@ -151,13 +157,13 @@ async function giveUpIfFinal(
   byKind: Map<string, AnyJob>,
   job: Job,
   error: Error,
-  { db, log }: JobServices,
+  { db, log, admit }: JobServices,
 ): Promise<void> {
   const definition = byKind.get(job.name);
   if (!definition?.onGivenUp || job.finishedOn === undefined) return;
   const payload = definition.payload.safeParse(job.data);
   if (!payload.success) return;
   await definition
-    .onGivenUp(payload.data, error, { db, log })
+    .onGivenUp(payload.data, error, { db, log, admit })
     .catch((cause: unknown) => log.error("giving up failed; the sweep will", { job: job.id, error: cause }));
 }

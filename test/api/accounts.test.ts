@@ -31,6 +31,7 @@ test("an account is created with its watermark, read, changed and listed", async
     created_at: expect.stringMatching(/Z$/),
     settings: defaults,
     settings_version: 1,
+    quotas: { weight: 1, max_running: 16, max_waiting: 10_000, max_export_rows: 0 },
   };
   expect([made.status, made.json]).toEqual([201, shop]);
   const { rows } = await app.context.pool.query(
@@ -44,7 +45,7 @@ test("an account is created with its watermark, read, changed and listed", async
   const changed = await admin("PATCH", path, { body: { name: null, time_zone: "Europe/Berlin" } });
   expect(changed.json).toEqual({ ...shop, name: null, pending_time_zone: "Europe/Berlin" });
   const listed = (await admin("GET", "/analytics/accounts")).json.data;
-  const { settings: _, settings_version: __, ...brief } = changed.json;
+  const { settings: _, settings_version: __, quotas: ___, ...brief } = changed.json;
   expect(listed).toContainEqual(brief);
   expect((await admin("PATCH", path, { body: {} })).json).toEqual(changed.json);
   expect((await admin("PATCH", "/analytics/accounts/none", { body: { name: "x" } })).status).toBe(404);

@@ -132,6 +132,8 @@ describe("asking for an import", () => {
     const headers = { "idempotency-key": "import-1" };
     const first = await upload({ format: "events" }, events, { headers });
     await finished(first);
+    // Its own copy goes when the import has ended.
+    await expect.poll(stored).not.toContain(`${first.json.id}/0`);
     const before = await stored();
     const again = await upload({ format: "events" }, events, { headers });
     expect([again.status, again.json.id]).toEqual([202, first.json.id]);

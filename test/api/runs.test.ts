@@ -78,6 +78,7 @@ describe("asking for a report", () => {
       kind: "report",
       account_id: "shop",
       status: "queued",
+      priority: "interactive",
       params: { ...report, time_zone: "Europe/Berlin" },
       attempt: 0,
       max_attempts: 5,

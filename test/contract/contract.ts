@@ -60,6 +60,8 @@ export interface WorkerProcess {
 /** Takes jobs when it is told to and renews no lock: as good as dead once it has one. */
 export interface DeadWorker {
   take(): Promise<Job>;
+  /** Nothing is there to be taken. */
+  finds(): Promise<Job | undefined>;
   /** Looks for jobs of dead workers, its own among them, as every worker does. */
   watchForStalls(): Promise<void>;
 }
@@ -152,6 +154,7 @@ const lentBy = ({ context }: TestApp): JobContext => ({
   signal: new AbortController().signal,
   now: context.now,
   enqueue: context.queues.enqueue,
+  ...context.admission,
   stateOf: context.queues.stateOf,
   removeJob: context.queues.remove,
   settings: testSettings,
@@ -192,6 +195,7 @@ async function startDeadWorker({ context }: TestApp, lockMs: number, queue: Queu
     await store.close();
   });
   return {
+    finds: () => worker.getNextJob("dead", { block: false }),
     async take() {
       const job = await worker.getNextJob("dead", { block: false });
       if (!job) throw new Error("there is no job to take");

@@ -1,6 +1,13 @@
 import { beforeAll, beforeEach, expect, it } from "vitest";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
-import { claimRun, insertRun, type RunKey, requestCancel, runJobId } from "../../src/db/queries/runs.js";
+import {
+  claimRun,
+  insertRun,
+  markEnqueued,
+  type RunKey,
+  requestCancel,
+  runJobId,
+} from "../../src/db/queries/runs.js";
 import { PermanentJobError } from "../../src/errors.js";
 import { buildReport } from "../../src/jobs/build-report.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
@@ -13,9 +20,18 @@ contract("the sweep of runs", ({ app, enqueue, start, lent, queue, idle }) => {
   beforeEach(() => app().context.pool.query("truncate runs"));
 
   const newRun = async (): Promise<RunKey> => {
-    const run = { accountId: "shop", kind: "report", params: {}, requestedBy: "test" } as const;
-    const { run_id, generation } = await insertRun(app().context.db, run);
-    return { accountId: "shop", runId: run_id, generation };
+    const run = await insertRun(app().context.db, {
+      accountId: "shop",
+      kind: "report",
+      priority: "interactive",
+      params: {},
+      requestedBy: "test",
+      maxWaiting: 100,
+    });
+    const key = { accountId: "shop", runId: run!.run_id, generation: run!.generation };
+    // As one is whose process died, or whose queue lost it, after it was admitted.
+    await markEnqueued(app().context.db, key);
+    return key;
   };
   const enqueueRun = (key: RunKey) => enqueue(reports, key, { id: runJobId(key) });
   const statusOf = async (key: RunKey) =>

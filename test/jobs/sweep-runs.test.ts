@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { claimRun, markEnqueued, type RunKey, runJobId } from "../../src/db/queries/runs.js";
+import { claimRun, type RunKey, runJobId } from "../../src/db/queries/runs.js";
 import type { JobState } from "../../src/jobs/define-job.js";
 import { sweepRuns } from "../../src/jobs/sweep-runs.js";
 import { openWork, type TestWork } from "../support/work.js";
@@ -54,14 +54,20 @@ describe("the sweep of runs", () => {
     expect(again).toEqual({ result: { left: 1, enqueued: 0, failed: 0, cancelled: 0 }, enqueued: [] });
   });
 
-  it("does not wait for a run that was never enqueued", async () => {
-    const never = await test.insertRun("report", "shop", {});
-    const enqueued = await test.insertRun("report", "shop", {});
-    await test.pool.query("update runs set created_at = now() - interval '3 seconds'");
-    await test.pool.query("update runs set enqueued_at = now() - interval '3 seconds' where run_id = $1", [
-      enqueued.runId,
-    ]);
-    await markEnqueued(test.db, never, false);
-    expect((await sweep()).enqueued.map(({ payload }) => (payload as RunKey).runId)).toEqual([never.runId]);
+  it("asks nothing about a run that waits to be admitted, and has what waits admitted", async () => {
+    await test.insertRun("report", "shop", {});
+    await test.pool.query("update runs set created_at = now() - interval '1 day'");
+    let looked = 0;
+    const { result, enqueued } = await test.work(
+      sweepRuns,
+      {},
+      {
+        admitAll: async () => {
+          looked++;
+        },
+      },
+    );
+    expect(result).toEqual({ left: 0, enqueued: 0, failed: 0, cancelled: 0 });
+    expect([enqueued, looked]).toEqual([[], 1]);
   });
 });

@@ -224,9 +224,17 @@ describe("an error", () => {
 
   it("that the queue gave up on fails an open run only", async () => {
     const key = await newRun();
-    await giveUpRun(key, new Error("job stalled more than allowable limit"), { db: test.db, log: silentLog });
-    expect(await test.run(key)).toMatchObject({ status: "failed", error: { code: "poison" } });
-    await giveUpRun(key, new Error("other"), { db: test.db, log: silentLog });
+    const freed: string[] = [];
+    const admit = async (kind: string, accountId: string) => void freed.push(`${kind} of ${accountId}`);
+    const lent = { db: test.db, log: silentLog, admit };
+    await giveUpRun(key, new Error("job stalled more than allowable limit"), lent);
+    expect(await test.run(key)).toMatchObject({
+      status: "failed",
+      error: { code: "poison" },
+      parked_at: expect.any(Date),
+    });
+    expect(freed).toEqual(["export of shop"]);
+    await giveUpRun(key, new Error("other"), lent);
     expect(await test.run(key)).toMatchObject({ status: "failed", error: { code: "poison" } });
   });
 });

@@ -21,11 +21,14 @@ export async function insertImport(
   const made = await insertRun(test.db, {
     accountId,
     kind: "import",
+    priority: "bulk",
     params: { account_id: accountId, ...params },
     requestedBy: "test",
-    upload: { runId, file: { key, ...measure } },
+    maxWaiting: 1_000_000,
+    runId,
+    upload: { key, ...measure },
   });
-  return { accountId, runId, generation: made.generation };
+  return { accountId, runId, generation: made!.generation };
 }
 
 /** Imports a file at once; returns the run as it is afterwards. */

@@ -67,6 +67,8 @@ export async function openWork(given?: { test: TestDb; artifactRoot: string }): 
           wanted.payload.parse(wantedPayload);
           enqueued.push({ kind: wanted.kind, payload: wantedPayload, options });
         },
+        admit: async () => {},
+        admitAll: async () => {},
         stateOf: async (): Promise<JobState> => "unknown",
         removeJob: async () => {},
         settings: testSettings,
@@ -80,10 +82,12 @@ export async function openWork(given?: { test: TestDb; artifactRoot: string }): 
       const made = await insertRun(test.db, {
         accountId,
         kind,
+        priority: "interactive",
         params: { account_id: accountId, ...params },
         requestedBy: "test",
+        maxWaiting: 1_000_000,
       });
-      return { accountId, runId: made.run_id, generation: made.generation };
+      return { accountId, runId: made!.run_id, generation: made!.generation };
     },
     run,
     async file(key) {

@@ -7,6 +7,7 @@ import {
   settingsFields,
 } from "../../analytics/account-settings.js";
 import { ianaZone } from "../../analytics/calendar.js";
+import { effectiveQuotas, quotaFields } from "../../analytics/quotas.js";
 import {
   effectiveRetention,
   type RetentionChanges,
@@ -19,6 +20,7 @@ import { type PendingZones, pendingZones } from "../../db/queries/account-zones.
 import {
   type AccountRow,
   type ConfiguredAccountRow,
+  changeQuotas,
   createAccount,
   findConfiguredAccount,
   listAccounts,
@@ -53,6 +55,7 @@ const accountChanges = z.strictObject({
   time_zone: ianaZone.optional(),
   settings: settingsFields.optional(),
   retention: retentionFields.optional(),
+  quotas: quotaFields.optional(),
 });
 
 const mustFit = (retention: RetentionChanges) => {
@@ -80,7 +83,7 @@ export function accountRoutes(context: Context): Route[] {
           });
           if (!row) throw new Conflict("account_exists", "There is an account with this id already.");
           const location = `/analytics/accounts/${encodeURIComponent(row.account_id)}`;
-          return { status: 201, headers: { location }, body: presentConfigured(row) };
+          return { status: 201, headers: { location }, body: presentConfigured(context, row) };
         });
       },
     }),
@@ -114,7 +117,7 @@ export function accountRoutes(context: Context): Route[] {
         const accountId = accountInPath(request);
         const row = await findConfiguredAccount(db, accountId);
         if (!row) throw accountNotFound();
-        response.json(presentConfigured(row, await pendingZones(db, [accountId])));
+        response.json(presentConfigured(context, row, await pendingZones(db, [accountId])));
       },
     }),
     route({
@@ -125,6 +128,7 @@ export function accountRoutes(context: Context): Route[] {
         const accountId = accountInPath(request);
         const body = parseInput(accountChanges, await readJsonBody(request, { maxBytes: MAX_BODY_BYTES }));
         if (body.retention) await changeRetention(db, accountId, body.retention, mustFit);
+        if (body.quotas) await changeQuotas(db, accountId, body.quotas);
         const row = await updateAccount(
           db,
           accountId,
@@ -137,7 +141,9 @@ export function accountRoutes(context: Context): Route[] {
         if (pending.size > 0) await context.queues.enqueue(buildZone, { accountId }).catch(() => {});
         if (row.settings_version !== row.conversations_version)
           await context.queues.enqueue(rebuildConversationsJob, { accountId }).catch(() => {});
-        response.json(presentConfigured(row, pending));
+        // A higher cap may let something in that waits.
+        if (body.quotas) await context.admission.admitAll();
+        response.json(presentConfigured(context, row, pending));
       },
     }),
   ];
@@ -161,8 +167,9 @@ const presentAccount = (row: AccountRow, pending: PendingZones = new Map()) => (
   created_at: row.created_at.toISOString(),
 });
 
-const presentConfigured = (row: ConfiguredAccountRow, pending?: PendingZones) => ({
+const presentConfigured = ({ config }: Context, row: ConfiguredAccountRow, pending?: PendingZones) => ({
   ...presentAccount(row, pending),
+  quotas: effectiveQuotas(row.quotas, config.quotas),
   settings: effectiveSettings(row.settings, row.time_zone),
   settings_version: row.settings_version,
 });

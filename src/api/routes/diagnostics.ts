@@ -4,6 +4,8 @@ import { unreadAccounts, unsettledAccounts } from "../../db/queries/backlog.js";
 import { measureClockSkew, skewSeconds } from "../../db/queries/clock.js";
 import { countOpenRuns, serverVersion } from "../../db/queries/diagnostics.js";
 import { oldestChecks } from "../../db/queries/drift-checks.js";
+import { listQueuePauses } from "../../db/queries/queue-pauses.js";
+import { liveWorkers } from "../../db/queries/workers.js";
 import { withDeadline } from "../deadline.js";
 import { requireAllAccounts } from "../identity.js";
 import { metricsCacheOf } from "../metrics-cache/metrics-cache.js";
@@ -31,18 +33,31 @@ export function diagnosticsRoutes(context: Context): Route[] {
       access: ["operator"],
       async handler(request, response) {
         requireAllAccounts(request.identity);
-        const [postgres, difference, skew, counts, openRuns, queueHealth, checks, unsettled, unread] =
-          await Promise.all([
-            part(serverVersion(db)),
-            part(schemaDifference(db)),
-            part(measureClockSkew(db, context.now).then(skewSeconds)),
-            part(queues.counts()),
-            part(countOpenRuns(db)),
-            part(queues.ping().then(() => "ok")),
-            part(oldestChecks(db, CHECKS_SHOWN)),
-            part(unsettledAccounts(db)),
-            part(unreadAccounts(db)),
-          ]);
+        const [
+          postgres,
+          difference,
+          skew,
+          counts,
+          openRuns,
+          queueHealth,
+          checks,
+          unsettled,
+          unread,
+          pauses,
+          workers,
+        ] = await Promise.all([
+          part(serverVersion(db)),
+          part(schemaDifference(db)),
+          part(measureClockSkew(db, context.now).then(skewSeconds)),
+          part(queues.counts()),
+          part(countOpenRuns(db)),
+          part(queues.ping().then(() => "ok")),
+          part(oldestChecks(db, CHECKS_SHOWN)),
+          part(unsettledAccounts(db)),
+          part(unreadAccounts(db)),
+          part(listQueuePauses(db)),
+          part(liveWorkers(db)),
+        ]);
         response.json({
           versions: { service: serviceVersion(), node: process.versions.node, postgres },
           pid: process.pid,
@@ -65,6 +80,8 @@ export function diagnosticsRoutes(context: Context): Route[] {
           queue_store: config.redis.url ? "redis" : "postgres",
           queue_health: queueHealth,
           queues: counts,
+          paused_queues: pauses,
+          workers,
           open_runs: openRuns,
           unsettled_rollups: unsettled,
           unread_chats: unread,

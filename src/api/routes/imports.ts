@@ -13,7 +13,7 @@ import { readQuery } from "../input.js";
 import { boundTime } from "../middleware/request-scope.js";
 import { receiveUpload } from "../receive-upload.js";
 import { type Route, route } from "../route.js";
-import { acceptRun } from "./runs.js";
+import { acceptRun, tooManyWaiting } from "./runs.js";
 
 const PATH = "/analytics/imports";
 
@@ -31,7 +31,8 @@ export function importRoutes(context: Context): Route[] {
       async handler(request, response) {
         const params = readQuery(request, importParameters);
         requireAccount(request.identity, params.account_id);
-        if (!(await findAccount(db, params.account_id))) throw accountNotFound();
+        const account = await findAccount(db, params.account_id);
+        if (!account) throw accountNotFound();
         const runId = randomUUID();
         const key = uploadKey(runId);
         const file = await receiveUpload(request, artifacts, key, config.imports);
@@ -42,12 +43,16 @@ export function importRoutes(context: Context): Route[] {
             const run = await insertRun(db, {
               accountId: params.account_id,
               kind: "import",
+              priority: "bulk",
               params,
               requestedBy: request.identity.keyId,
-              upload: { runId, file: { key, ...file } },
+              runId,
+              upload: { key, ...file },
+              maxWaiting: config.quotas.max_waiting,
             });
+            if (!run) throw tooManyWaiting(context, account, "import");
             taken = true;
-            return acceptRun(context, run, request, PATH);
+            return acceptRun(context, run, PATH, run.position);
           });
         } finally {
           // A repeated request, or one that failed: its copy of the file belongs to nobody.

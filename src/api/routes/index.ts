@@ -1,6 +1,7 @@
 import type { Context } from "../../context.js";
 import type { Route } from "../route.js";
 import { accountRoutes } from "./accounts.js";
+import { adminRoutes } from "./admin.js";
 import { channelRoutes } from "./channels.js";
 import { diagnosticsRoutes } from "./diagnostics.js";
 import { eventRoutes } from "./events.js";
@@ -12,6 +13,7 @@ import { keyRoutes } from "./keys.js";
 import { metricsRoutes } from "./metrics.js";
 import { metricsStreamRoutes } from "./metrics-stream.js";
 import { retentionRoutes } from "./retention.js";
+import { runEstimateRoutes } from "./run-estimates.js";
 import { runRoutes } from "./runs.js";
 import { streamExportRoutes } from "./stream-export.js";
 import { timelineRoutes } from "./timeline.js";
@@ -22,6 +24,7 @@ import { whatsappCloudRoutes } from "./whatsapp-cloud.js";
 export const apiRoutes = (context: Context): Route[] => [
   ...healthRoutes(context),
   ...diagnosticsRoutes(context),
+  ...adminRoutes(context),
   ...keyRoutes(context),
   ...accountRoutes(context),
   ...channelRoutes(context),
@@ -35,6 +38,7 @@ export const apiRoutes = (context: Context): Route[] => [
   ...retentionRoutes(context),
   ...metricsStreamRoutes(context),
   ...runRoutes(context),
+  ...runEstimateRoutes(context),
   ...importRoutes(context),
   ...streamExportRoutes(context),
 ];

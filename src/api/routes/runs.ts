@@ -1,22 +1,13 @@
 import { join } from "node:path";
 import { z } from "zod";
+import { effectiveQuotas } from "../../analytics/quotas.js";
 import type { Context } from "../../context.js";
-import { findAccount } from "../../db/queries/accounts.js";
-import {
-  findRun,
-  insertRun,
-  listRuns,
-  markEnqueued,
-  queuePosition,
-  type Run,
-  requestCancel,
-  restartRun,
-  runJobId,
-} from "../../db/queries/runs.js";
-import type { Role, RunKind } from "../../db/schema.js";
-import { Conflict, Gone, NotFound } from "../../errors.js";
+import { type AccountRow, findAccount } from "../../db/queries/accounts.js";
+import { outlookOf } from "../../db/queries/admission.js";
+import { findRun, insertRun, listRuns, type Run, requestCancel, restartRun } from "../../db/queries/runs.js";
+import type { Role, RunKind, RunPriority } from "../../db/schema.js";
+import { Conflict, Gone, NotFound, TooManyRequests } from "../../errors.js";
 import { createDiskStore } from "../../exports/artifacts/disk.js";
-import { runJobs } from "../../jobs/run-jobs.js";
 import { aggregationRequest, exportRequest, reportRequest } from "../../jobs/run-requests.js";
 import { readJsonBody } from "../body.js";
 import { sendFile } from "../download.js";
@@ -25,14 +16,19 @@ import { accountNotFound, type Identity, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
 import { decodeCursor, pageParameters, toPage } from "../pagination.js";
 import { presentManifest } from "../present-manifest.js";
+import { presentRun } from "../present-run.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
 import { accountIdText } from "./accounts.js";
+import { dropEndedJob } from "./admin.js";
+import { MAX_RUN_BODY_BYTES, refuseTooLarge } from "./run-estimates.js";
 
-const MAX_BODY_BYTES = 256 * 1024;
+const WAITING_RETRY_SECONDS = 60;
 
 interface Resource {
   kind: RunKind;
   path: string;
+  /** Of what is asked for over HTTP. */
+  priority: RunPriority;
   /** What a JSON body may ask for; one that comes another way has a route of its own. */
   request?: z.ZodType<{ account_id: string; time_zone?: string | undefined }>;
   /** Who may look at it. */
@@ -45,6 +41,7 @@ const resources: readonly Resource[] = [
   {
     kind: "report",
     path: "/analytics/reports",
+    priority: "interactive",
     request: reportRequest,
     readers: ["viewer"],
     askers: ["analyst"],
@@ -52,6 +49,7 @@ const resources: readonly Resource[] = [
   {
     kind: "export",
     path: "/analytics/exports",
+    priority: "bulk",
     request: exportRequest,
     readers: ["analyst"],
     askers: ["analyst"],
@@ -59,11 +57,18 @@ const resources: readonly Resource[] = [
   {
     kind: "aggregation",
     path: "/analytics/aggregations",
+    priority: "interactive",
     request: aggregationRequest,
     readers: ["analyst"],
     askers: ["analyst"],
   },
-  { kind: "import", path: "/analytics/imports", readers: ["analyst", "ingest"], askers: ["ingest"] },
+  {
+    kind: "import",
+    path: "/analytics/imports",
+    priority: "bulk",
+    readers: ["analyst", "ingest"],
+    askers: ["ingest"],
+  },
 ];
 
 /** Reports, exports, aggregations and imports: four kinds of the same run. */
@@ -76,7 +81,7 @@ function routesOf(context: Context, resource: Resource): Route[] {
   const { db } = context;
   const artifacts = createDiskStore(join(context.config.dataDir, "artifacts"));
   const present = async (run: Run) =>
-    presentRun(run, path, run.status === "queued" ? await queuePosition(db, run) : null);
+    presentRun(run, path, run.status === "queued" ? await outlookOf(db, run) : null);
   const find = async (request: ApiRequest) => {
     const run = await findRun(db, kind, pathUuid(request, "id"), scopeOf(request.identity));
     if (!run) throw new NotFound("not_found", `There is no ${kind} with this id.`);
@@ -124,6 +129,7 @@ function routesOf(context: Context, resource: Resource): Route[] {
       async handler(request, response) {
         const run = await find(request);
         const cancelled = await requestCancel(db, run.account_id, run.run_id);
+        if (cancelled?.status === "cancelled") await context.admission.admit(kind, run.account_id);
         response.json(await present(cancelled ?? (await find(request))));
       },
     }),
@@ -134,6 +140,11 @@ function routesOf(context: Context, resource: Resource): Route[] {
       limit: "reports",
       async handler(request, response) {
         const run = await find(request);
+        if (run.parked_at)
+          throw new Conflict(
+            "run_parked",
+            `This ${kind} kept ending its worker process; an operator has to start it again.`,
+          );
         const again = await restartRun(db, run.account_id, run.run_id);
         if (!again && run.upload?.removed)
           throw new Conflict("upload_gone", "The file is no longer there; send it again.");
@@ -142,7 +153,8 @@ function routesOf(context: Context, resource: Resource): Route[] {
             "run_not_ended_badly",
             `Only a failed or cancelled ${kind} can be retried; this one is ${run.status}.`,
           );
-        await enqueueRun(context, again, request);
+        await dropEndedJob(context, again);
+        await context.admission.admit(kind, run.account_id);
         response.status(202).json(await present(again));
       },
     }),
@@ -175,7 +187,7 @@ function routesOf(context: Context, resource: Resource): Route[] {
 }
 
 /** The route that asks for a run with a JSON body. */
-function askRoute(context: Context, { kind, path, request: schema, askers }: Resource): Route[] {
+function askRoute(context: Context, { kind, path, priority, request: schema, askers }: Resource): Route[] {
   if (!schema) return [];
   const { db } = context;
   return [
@@ -185,37 +197,61 @@ function askRoute(context: Context, { kind, path, request: schema, askers }: Res
       access: askers,
       limit: "reports",
       async handler(request, response) {
-        const body = (await readJsonBody(request, { maxBytes: MAX_BODY_BYTES })) as Record<string, unknown>;
+        const body = (await readJsonBody(request, { maxBytes: MAX_RUN_BODY_BYTES })) as Record<
+          string,
+          unknown
+        >;
         const asked = parseInput(schema, body);
         requireAccount(request.identity, asked.account_id);
         const account = await findAccount(db, asked.account_id);
         if (!account) throw accountNotFound();
-        await withIdempotency(context, request, response, async () => {
+        await withIdempotency(context, request, response, async (effectId) => {
+          await refuseTooLarge(context, kind, account, body);
           // Kept as it was written: the job reads it with the same schema. The zone is frozen now.
           const params = kind === "report" ? { time_zone: account.time_zone, ...body } : body;
           const run = await insertRun(db, {
+            runId: effectId,
             accountId: account.account_id,
             kind,
+            priority,
             params,
             requestedBy: request.identity.keyId,
+            maxWaiting: context.config.quotas.max_waiting,
           });
-          return acceptRun(context, run, request, path);
+          if (run) return acceptRun(context, run, path, run.position);
+          const made = effectId && (await findRun(db, kind, effectId, [account.account_id]));
+          if (!made) throw tooManyWaiting(context, account, kind);
+          return acceptRun(context, made, path, null);
         });
       },
     }),
   ];
 }
 
-/** Enqueues a run that has its row, and says where to look at it. */
+/**
+ * Says where to look at a run. Its row is committed, so it is accepted whatever the queue says: when that can't be reached
+ * the sweep admits it as soon as it is back.
+ */
 export async function acceptRun(
   context: Context,
-  run: Run & { position: number },
-  request: ApiRequest,
+  run: Run,
   path: string,
+  position: number | null,
 ): Promise<Answer> {
-  await enqueueRun(context, run, request);
+  await context.admission.admit(run.kind, run.account_id);
   const location = `${path}/${run.run_id}`;
-  return { status: 202, headers: { location }, body: presentRun(run, path, run.position) };
+  const outlook = position === null ? null : { position, etaSeconds: null };
+  return { status: 202, headers: { location }, body: presentRun(run, path, outlook) };
+}
+
+/** An account has as many runs waiting as it may. */
+export function tooManyWaiting(context: Context, { quotas }: AccountRow, kind: RunKind): Error {
+  const { max_waiting } = effectiveQuotas(quotas, context.config.quotas);
+  return new TooManyRequests(
+    "too_many_waiting",
+    `This account has ${max_waiting} runs of the kind ${kind} waiting, as many as it may (max_waiting).`,
+    { headers: { "retry-after": String(WAITING_RETRY_SECONDS) } },
+  );
 }
 
 const listParameters = z.strictObject({
@@ -227,20 +263,6 @@ const cursorShape = z.tuple([z.iso.datetime(), z.uuid()]);
 
 const scopeOf = (identity: Identity) => (identity.accounts === "all" ? undefined : [...identity.accounts]);
 
-/**
- * The row is committed, so the run is accepted whatever the queue says: when it can't be reached the sweep adds the job
- * as soon as it is back.
- */
-async function enqueueRun(context: Context, run: Run, request: ApiRequest): Promise<void> {
-  const key = { accountId: run.account_id, runId: run.run_id, generation: run.generation };
-  try {
-    await context.queues.enqueue(runJobs[run.kind], key, { id: runJobId(key) });
-  } catch (error) {
-    request.log.warn("run accepted but not enqueued yet; the sweep will", { ...key, error });
-    await markEnqueued(context.db, key, false).catch(() => {});
-  }
-}
-
 function requireFile(run: Run, now: Date): void {
   if (run.status === "succeeded" && run.artifact) {
     if (!run.artifact.removed && new Date(run.artifact.expires_at) > now) return;
@@ -250,61 +272,4 @@ function requireFile(run: Run, now: Date): void {
     );
   }
   throw new Conflict("not_ready", `There is no file: this ${run.kind} is ${run.status}.`);
-}
-
-function presentRun(run: Run, path: string, position: number | null): Record<string, unknown> {
-  const self = `${path}/${run.run_id}`;
-  const { artifact } = run;
-  const isOpen = run.status === "queued" || run.status === "running";
-  const endedBadly = run.status === "failed" || run.status === "cancelled";
-  const hasFile = artifact !== null && !artifact.removed;
-  return {
-    id: run.run_id,
-    kind: run.kind,
-    account_id: run.account_id,
-    status: run.status,
-    params: run.params,
-    attempt: run.attempt,
-    max_attempts: run.max_attempts,
-    progress: presentProgress(run, position),
-    artifact: artifact && {
-      file_name: artifact.file_name,
-      content_type: artifact.content_type,
-      bytes: artifact.bytes,
-      rows: artifact.rows,
-      sha256: artifact.sha256,
-      expires_at: artifact.expires_at,
-    },
-    ...(run.upload && { upload: { bytes: run.upload.bytes, sha256: run.upload.sha256 } }),
-    result: run.result,
-    error: run.error,
-    cancel_requested_at: run.cancel_requested_at,
-    created_at: run.created_at,
-    started_at: run.started_at,
-    finished_at: run.finished_at,
-    links: {
-      self,
-      ...(isOpen ? { cancel: `${self}/cancel` } : {}),
-      ...(hasFile ? { download: `${self}/download`, manifest: `${self}/manifest` } : {}),
-      ...(endedBadly && !run.upload?.removed ? { retry: `${self}/retry` } : {}),
-    },
-  };
-}
-
-function presentProgress(run: Run, position: number | null): Record<string, number | null> {
-  const { progress_rows: rows, progress_total_rows: total, started_at: startedAt } = run;
-  // How many rows a file has is known at its end, how many bytes at once.
-  const [done, all] = run.upload ? [run.progress_bytes, run.upload.bytes] : [rows, total];
-  const fraction = run.status === "succeeded" ? 1 : all ? Math.min(done / all, 1) : null;
-  const elapsed = startedAt ? (run.updated_at.getTime() - startedAt.getTime()) / 1000 : 0;
-  const isMoving = run.status === "running" && fraction !== null && fraction > 0;
-  return {
-    rows,
-    total_rows: total,
-    bytes: run.progress_bytes,
-    ...(run.upload && { total_bytes: run.upload.bytes }),
-    fraction,
-    eta_seconds: isMoving ? Math.round((elapsed / fraction) * (1 - fraction)) : null,
-    queue_position: position,
-  };
 }

@@ -1,6 +1,6 @@
-import { CompiledQuery } from "kysely";
 import pg from "pg";
 import type { Column } from "../../exports/columns.js";
+import { cancellable } from "../cancellable.js";
 import type { Db } from "../client.js";
 
 /** Which rows of an account somebody wants. */
@@ -99,9 +99,8 @@ export function pickColumns(
   return names ? names.map((name) => columns.find((column) => column.name === name)!) : columns;
 }
 
-export async function countRows(db: Db, rows: Rows): Promise<number> {
-  const result = await db.executeQuery<{ count: number }>(
-    CompiledQuery.raw(`select count(*) as count ${rows.from({ ordered: false })}`),
-  );
+export async function countRows(db: Db, rows: Rows, signal: AbortSignal): Promise<number> {
+  const text = `select count(*) as count ${rows.from({ ordered: false })}`;
+  const result = await cancellable<{ count: number }>(db, text, signal);
   return result.rows[0]!.count;
 }

@@ -2,6 +2,7 @@ import { type RawBuilder, type Selectable, sql } from "kysely";
 import { DateTime } from "luxon";
 import type { AccountSettings, SettingsChanges, StoredSettings } from "../../analytics/account-settings.js";
 import type { QueriedAccount } from "../../analytics/metrics-query.js";
+import type { QuotaChanges } from "../../analytics/quotas.js";
 import type { Db } from "../client.js";
 import type { Database } from "../schema.js";
 import { changeTimeZone } from "./account-zones.js";
@@ -22,7 +23,7 @@ export const queriedColumns = [
 ] as const;
 export type QueriedAccountRow = Pick<ConfiguredAccountRow, (typeof queriedColumns)[number]>;
 
-const briefColumns = [...queriedColumns, "name", "retention", "created_at"] as const;
+const briefColumns = [...queriedColumns, "name", "retention", "quotas", "created_at"] as const;
 export type AccountRow = Pick<ConfiguredAccountRow, (typeof briefColumns)[number]>;
 
 /** Creates the accounts that do not exist yet, with a fold watermark each. Idempotent. */
@@ -95,6 +96,16 @@ export const findAccount = (db: Db, accountId: string): Promise<AccountRow | und
 
 export const findConfiguredAccount = (db: Db, accountId: string): Promise<ConfiguredAccountRow | undefined> =>
   db.selectFrom("accounts").selectAll().where("account_id", "=", accountId).executeTakeFirst();
+
+/** Changes what is given; null takes the installation's value again. False when there is no such account. */
+export async function changeQuotas(db: Db, accountId: string, changes: QuotaChanges): Promise<boolean> {
+  const result = await db
+    .updateTable("accounts")
+    .set({ quotas: sql<string>`jsonb_strip_nulls(quotas || ${JSON.stringify(changes)}::jsonb)` })
+    .where("account_id", "=", accountId)
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
+}
 
 /** What a metrics query needs to know of its account. */
 export const queriedAccount = (row: QueriedAccountRow): QueriedAccount => ({

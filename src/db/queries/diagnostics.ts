@@ -9,14 +9,14 @@ export async function serverVersion(db: Db): Promise<string> {
   return result.rows[0]!.version;
 }
 
-/** How many runs wait or run, per kind and status. Reads the partial index of open runs. */
+/** How many runs wait, are admitted or run, per kind. Reads the partial indexes of waiting and of admitted runs. */
 export async function countOpenRuns(db: Db): Promise<{ kind: string; status: string; count: number }[]> {
-  return db
-    .selectFrom("runs")
-    .select((eb) => ["kind", "status", eb.fn.countAll<number>().as("count")])
-    .where("status", "in", ["queued", "running"])
-    .groupBy(["kind", "status"])
-    .orderBy("kind")
-    .orderBy("status")
-    .execute();
+  const { rows } = await sql<{ kind: string; status: string; count: number }>`
+    select kind, 'waiting' as status, count(*) from runs
+    where status = 'queued' and enqueued_at is null group by kind
+    union all
+    select kind, case status when 'queued' then 'admitted' else 'running' end, count(*) from runs
+    where status in ('queued', 'running') and enqueued_at is not null group by kind, status
+    order by kind, status`.execute(db);
+  return rows;
 }

@@ -13,15 +13,16 @@ export interface IdempotencyClaim {
 }
 
 /**
- * Claims a key for one request. Undefined: the claim is ours; else the row of the request that was first. A row
- * written before `expiredBefore`, or one without an answer from before `abandonedBefore`, is taken over. One
- * statement, so of parallel requests exactly one gets the claim.
+ * Claims a key for one request: the claim is ours, with the id for what the request makes, or `first` is the row of the
+ * request that was first. A row written before `expiredBefore`, or one without an answer from before `abandonedBefore`,
+ * is taken over; an equal request that was abandoned leaves its id, by which its effect is found. One statement, so of
+ * parallel requests exactly one gets the claim.
  */
 export async function claimIdempotencyKey(
   db: Db,
   claim: IdempotencyClaim,
   limits: { expiredBefore: Date; abandonedBefore: Date },
-): Promise<IdempotencyRow | undefined> {
+): Promise<{ effectId: string; first?: undefined } | { first: IdempotencyRow }> {
   const claimed = await db
     .insertInto("idempotency_keys")
     .values({ scope: claim.scope, key: claim.key, body_hash: claim.bodyHash, created_at: claim.claimedAt })
@@ -30,6 +31,17 @@ export async function claimIdempotencyKey(
         .columns(["scope", "key"])
         .doUpdateSet((eb) => ({
           body_hash: eb.ref("excluded.body_hash"),
+          effect_id: eb
+            .case()
+            .when(
+              eb.and([
+                eb("idempotency_keys.created_at", ">=", limits.expiredBefore),
+                eb("idempotency_keys.body_hash", "=", eb.ref("excluded.body_hash")),
+              ]),
+            )
+            .then(eb.ref("idempotency_keys.effect_id"))
+            .else(eb.ref("excluded.effect_id"))
+            .end(),
           created_at: eb.ref("excluded.created_at"),
           status: null,
           headers: null,
@@ -45,9 +57,9 @@ export async function claimIdempotencyKey(
           ]),
         ),
     )
-    .returning("key")
+    .returning("effect_id")
     .executeTakeFirst();
-  if (claimed) return undefined;
+  if (claimed) return { effectId: claimed.effect_id };
   const row = await db
     .selectFrom("idempotency_keys")
     .selectAll()
@@ -55,7 +67,7 @@ export async function claimIdempotencyKey(
     .where("key", "=", claim.key)
     .executeTakeFirst();
   // Released between the two statements: the key is free again.
-  return row ?? claimIdempotencyKey(db, claim, limits);
+  return row ? { first: row } : claimIdempotencyKey(db, claim, limits);
 }
 
 /** Keeps the answer for replays. Does nothing when somebody else took the claim over. */

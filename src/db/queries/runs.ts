@@ -1,6 +1,7 @@
-import { type RawBuilder, type Selectable, sql } from "kysely";
+import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
-import type { Artifact, Database, RunError, RunKind, RunStatus, Upload } from "../schema.js";
+import type { Artifact, Database, RunError, RunKind, RunPriority, RunStatus, Upload } from "../schema.js";
+import { likelyTurnSql, mayWaitSql, positionSql } from "./admission.js";
 
 export type Run = Selectable<Database["runs"]>;
 
@@ -21,51 +22,60 @@ export interface Claim {
 /** The queue's id for the work on a run. Another generation is other work. */
 export const runJobId = (key: RunKey): string => `${key.runId}-g${key.generation}`;
 
-/** The place in line is counted up to here, so that looking at it costs the same however long the line is. */
-const FARTHEST_POSITION = 1_000;
-
-/** Queued runs of the same kind that were asked for earlier, over all accounts: the place in line, 1,000 at most. */
-const positionSql = (kind: RawBuilder<RunKind>, createdAt: RawBuilder<Date>) => sql<number>`
-  (select count(*) + 1
-   from (select from runs ahead
-         where ahead.status = 'queued' and ahead.kind = ${kind} and ahead.created_at < ${createdAt}
-         limit ${sql.lit(FARTHEST_POSITION - 1)}) earlier)`;
-
-/** The place in line of a run that is queued: 1 = next. */
-export async function queuePosition(db: Db, run: Run): Promise<number> {
-  const position = positionSql(sql`${run.kind}`, sql`${run.created_at}`);
-  const { rows } = await sql<{ position: number }>`select ${position} as position`.execute(db);
-  return rows[0]!.position;
-}
-
-/** Adds a run, and says its place in line. */
+/**
+ * Adds a run that waits to be admitted, and says its place in line. Undefined when there is one with this id already, or its
+ * account has as many runs of the kind waiting as it may: `maxWaiting`, unless the account has a bound of its own.
+ */
 export async function insertRun(
   db: Db,
   run: {
     accountId: string;
     kind: RunKind;
+    priority: RunPriority;
     params: Record<string, unknown>;
     requestedBy: string;
-    /** For a run that reads a file, which is stored under its id before. */
-    upload?: { runId: string; file: Upload };
+    /** A random one unless given. */
+    runId?: string | undefined;
+    /** The file it reads, which is stored under its id before. */
+    upload?: Upload;
+    maxWaiting: number;
   },
-): Promise<Run & { position: number }> {
+): Promise<(Run & { position: number }) | undefined> {
   return db
     .insertInto("runs")
-    .values({
-      account_id: run.accountId,
-      // As exact as a cursor and a JavaScript date can say it; a finer time would hide runs of the same millisecond.
-      created_at: sql<Date>`date_trunc('milliseconds', now())`,
-      kind: run.kind,
-      params: JSON.stringify(run.params),
-      requested_by: run.requestedBy,
-      ...(run.upload && { run_id: run.upload.runId, upload: JSON.stringify(run.upload.file) }),
-      // The caller enqueues it next, or says that it could not: one commit fewer for every run that goes well.
-      enqueued_at: sql<Date>`now()`,
-    })
+    .columns([
+      ...(["account_id", "created_at", "kind", "priority", "turn", "params", "requested_by"] as const),
+      ...(run.runId ? (["run_id"] as const) : []),
+      ...(run.upload ? (["upload"] as const) : []),
+    ])
+    .expression(
+      db
+        .selectNoFrom([
+          sql<string>`${run.accountId}::text`.as("account_id"),
+          // As exact as a cursor and a JavaScript date can say it; a finer time would hide runs of the same millisecond.
+          sql<Date>`date_trunc('milliseconds', now())`.as("created_at"),
+          sql<RunKind>`${run.kind}::run_kind`.as("kind"),
+          sql<RunPriority>`${run.priority}::run_priority`.as("priority"),
+          likelyTurnSql(run.accountId, run.kind, sql.lit(run.priority)).as("turn"),
+          sql`${JSON.stringify(run.params)}::jsonb`.as("params"),
+          sql<string>`${run.requestedBy}::text`.as("requested_by"),
+          ...(run.runId ? [sql<string>`${run.runId}::uuid`.as("run_id")] : []),
+          ...(run.upload ? [sql`${JSON.stringify(run.upload)}::jsonb`.as("upload")] : []),
+        ])
+        .where(mayWaitSql(run.accountId, run.kind, run.maxWaiting)),
+    )
+    .onConflict((conflict) => conflict.doNothing())
     .returningAll()
-    .returning(positionSql(sql.ref("runs.kind"), sql.ref("runs.created_at")).as("position"))
-    .executeTakeFirstOrThrow();
+    .returning(
+      positionSql({
+        kind: sql.ref("runs.kind"),
+        turn: sql.ref("runs.turn"),
+        createdAt: sql.ref("runs.created_at"),
+        runId: sql.ref("runs.run_id"),
+        enqueuedAt: sql.ref("runs.enqueued_at"),
+      }).as("position"),
+    )
+    .executeTakeFirst();
 }
 
 /** `accounts` undefined: all of them. Runs of other accounts are as good as absent. */
@@ -103,11 +113,11 @@ export async function listRuns(
   return query.orderBy("created_at", "desc").orderBy("run_id", "desc").limit(filter.limit).execute();
 }
 
-/** Whether a job for the run was put into the queue. One that was not is the sweep's to add, and soon. */
-export async function markEnqueued(db: Db, key: RunKey, enqueued: boolean): Promise<void> {
+/** A job for the run was put into the queue again. */
+export async function markEnqueued(db: Db, key: RunKey): Promise<void> {
   await db
     .updateTable("runs")
-    .set({ enqueued_at: enqueued ? sql<Date>`now()` : null })
+    .set({ enqueued_at: sql<Date>`now()` })
     .where("account_id", "=", key.accountId)
     .where("run_id", "=", key.runId)
     .where("generation", "=", key.generation)
@@ -128,6 +138,8 @@ export async function claimRun(db: Db, key: RunKey, worker: string): Promise<Run
       worker,
       error: null,
       heartbeat_at: sql<Date>`now()`,
+      // Also where it is claimed without having been admitted, whoever enqueued it.
+      enqueued_at: sql<Date>`coalesce(enqueued_at, now())`,
       started_at: sql<Date>`coalesce(started_at, now())`,
       updated_at: sql<Date>`now()`,
       progress_rows: 0,
@@ -217,9 +229,17 @@ export async function settleRun(
   return result.numUpdatedRows > 0n;
 }
 
-/** For a run that its worker can no longer speak for: the queue gave the job up. */
-export async function failAbandonedRun(db: Db, key: RunKey, error: RunError): Promise<boolean> {
-  const result = await db
+/**
+ * For a run that its worker can no longer speak for: the queue gave the job up. Parked, it keeps the name and the last
+ * heartbeat of the worker, and only an operator starts it again. Undefined when it is not open any more.
+ */
+export async function failAbandonedRun(
+  db: Db,
+  key: RunKey,
+  error: RunError,
+  { park }: { park: boolean },
+): Promise<Run | undefined> {
+  return db
     .updateTable("runs")
     .set((eb) => ({
       status: "failed" as const,
@@ -227,14 +247,14 @@ export async function failAbandonedRun(db: Db, key: RunKey, error: RunError): Pr
       fence: eb("fence", "+", 1),
       finished_at: sql<Date>`now()`,
       updated_at: sql<Date>`now()`,
-      worker: null,
+      ...(park ? { parked_at: sql<Date>`now()` } : { worker: null }),
     }))
     .where("account_id", "=", key.accountId)
     .where("run_id", "=", key.runId)
     .where("generation", "=", key.generation)
     .where("status", "in", ["queued", "running"])
+    .returningAll()
     .executeTakeFirst();
-  return result.numUpdatedRows > 0n;
 }
 
 /**
@@ -262,9 +282,14 @@ export async function requestCancel(db: Db, accountId: string, runId: string): P
 
 /**
  * Starts a failed or cancelled run over: same parameters, attempts from zero; an import goes on where it was. Undefined when
- * it is neither, or the file it reads is gone.
+ * it is neither, is parked (or is not, where those are meant), or the file it reads is gone.
  */
-export async function restartRun(db: Db, accountId: string, runId: string): Promise<Run | undefined> {
+export async function restartRun(
+  db: Db,
+  accountId: string,
+  runId: string,
+  { parked = false }: { parked?: boolean } = {},
+): Promise<Run | undefined> {
   return db
     .updateTable("runs")
     .set((eb) => ({
@@ -274,7 +299,12 @@ export async function restartRun(db: Db, accountId: string, runId: string): Prom
       error: null,
       result: null,
       cancel_requested_at: null,
-      enqueued_at: sql<Date>`now()`,
+      turn: likelyTurnSql(accountId, eb.ref("runs.kind"), eb.ref("runs.priority")),
+      eligible: false,
+      enqueued_at: null,
+      parked_at: null,
+      worker: null,
+      heartbeat_at: null,
       started_at: null,
       finished_at: null,
       progress_rows: 0,
@@ -284,29 +314,23 @@ export async function restartRun(db: Db, accountId: string, runId: string): Prom
     .where("account_id", "=", accountId)
     .where("run_id", "=", runId)
     .where("status", "in", ["failed", "cancelled"])
+    .where("parked_at", parked ? "is not" : "is", null)
     .where(sql<boolean>`not coalesce(upload ? 'removed', false)`)
     .returningAll()
     .executeTakeFirst();
 }
 
 /**
- * Open runs that nobody seems to work on: queued for longer than `idleMs`, running without a heartbeat for as long, or
- * never enqueued since `unaskedMs`. The sweep asks the queue about each of them.
+ * Admitted runs that nobody seems to work on: queued for longer than `idleMs`, or running without a heartbeat for as
+ * long. The sweep asks the queue about each of them.
  */
-export async function idleRuns(
-  db: Db,
-  { idleMs, unaskedMs }: { idleMs: number; unaskedMs: number },
-  limit: number,
-): Promise<Run[]> {
+export async function idleRuns(db: Db, idleMs: number, limit: number): Promise<Run[]> {
   return db
     .selectFrom("runs")
     .selectAll()
     .where("status", "in", ["queued", "running"])
-    .where(
-      sql<boolean>`case when coalesce(heartbeat_at, enqueued_at) is null
-                        then created_at < now() - ${unaskedMs} * interval '1 millisecond'
-                        else coalesce(heartbeat_at, enqueued_at) < now() - ${idleMs} * interval '1 millisecond' end`,
-    )
+    .where("enqueued_at", "is not", null)
+    .where(sql<boolean>`coalesce(heartbeat_at, enqueued_at) < now() - ${idleMs} * interval '1 millisecond'`)
     .orderBy("created_at")
     .limit(limit)
     .execute();
@@ -356,14 +380,4 @@ export async function markArtifactRemoved(db: Db, accountId: string, runId: stri
     update runs set artifact = artifact || '{"removed": true}' where account_id = ${accountId} and run_id = ${runId}`.execute(
     db,
   );
-}
-
-export async function countOpenRuns(db: Db): Promise<Record<string, number>> {
-  const rows = await db
-    .selectFrom("runs")
-    .select(["status", (eb) => eb.fn.countAll<number>().as("count")])
-    .where("status", "in", ["queued", "running"])
-    .groupBy("status")
-    .execute();
-  return Object.fromEntries(rows.map((row) => [row.status, row.count]));
 }

@@ -1,0 +1,62 @@
+import type { Outlook } from "../db/queries/admission.js";
+import type { Run } from "../db/queries/runs.js";
+
+/** A run as its readers see it. `outlook`: of one that is queued. */
+export function presentRun(run: Run, path: string, outlook: Outlook | null): Record<string, unknown> {
+  const self = `${path}/${run.run_id}`;
+  const { artifact } = run;
+  const isOpen = run.status === "queued" || run.status === "running";
+  const endedBadly = run.status === "failed" || run.status === "cancelled";
+  const hasFile = artifact !== null && !artifact.removed;
+  return {
+    id: run.run_id,
+    kind: run.kind,
+    account_id: run.account_id,
+    status: run.status,
+    priority: run.priority,
+    params: run.params,
+    attempt: run.attempt,
+    max_attempts: run.max_attempts,
+    progress: presentProgress(run, outlook),
+    artifact: artifact && {
+      file_name: artifact.file_name,
+      content_type: artifact.content_type,
+      bytes: artifact.bytes,
+      rows: artifact.rows,
+      sha256: artifact.sha256,
+      expires_at: artifact.expires_at,
+    },
+    ...(run.upload && { upload: { bytes: run.upload.bytes, sha256: run.upload.sha256 } }),
+    result: run.result,
+    error: run.error,
+    cancel_requested_at: run.cancel_requested_at,
+    created_at: run.created_at,
+    started_at: run.started_at,
+    finished_at: run.finished_at,
+    ...(run.parked_at && { parked_at: run.parked_at }),
+    links: {
+      self,
+      ...(isOpen ? { cancel: `${self}/cancel` } : {}),
+      ...(hasFile ? { download: `${self}/download`, manifest: `${self}/manifest` } : {}),
+      ...(endedBadly && !run.upload?.removed && !run.parked_at ? { retry: `${self}/retry` } : {}),
+    },
+  };
+}
+
+function presentProgress(run: Run, outlook: Outlook | null): Record<string, number | null> {
+  const { progress_rows: rows, progress_total_rows: total, started_at: startedAt } = run;
+  // How many rows a file has is known at its end, how many bytes at once.
+  const [done, all] = run.upload ? [run.progress_bytes, run.upload.bytes] : [rows, total];
+  const fraction = run.status === "succeeded" ? 1 : all ? Math.min(done / all, 1) : null;
+  const elapsed = startedAt ? (run.updated_at.getTime() - startedAt.getTime()) / 1000 : 0;
+  const isMoving = run.status === "running" && fraction !== null && fraction > 0;
+  return {
+    rows,
+    total_rows: total,
+    bytes: run.progress_bytes,
+    ...(run.upload && { total_bytes: run.upload.bytes }),
+    fraction,
+    eta_seconds: isMoving ? Math.round((elapsed / fraction) * (1 - fraction)) : (outlook?.etaSeconds ?? null),
+    queue_position: outlook?.position ?? null,
+  };
+}

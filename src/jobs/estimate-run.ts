@@ -1,0 +1,132 @@
+import type { Interval } from "../analytics/buckets.js";
+import type { Db } from "../db/client.js";
+import { selectRows } from "../db/datasets/dataset.js";
+import { messages } from "../db/datasets/messages.js";
+import { type PlannedRows, plannedRows, plannedValues, recentSpeed } from "../db/queries/estimate.js";
+import { type Dimension, dimensions } from "../db/rollups/messages.js";
+import type { Compression } from "../exports/compression.js";
+import { type OpenedDataset, openDataset } from "./open-dataset.js";
+import type { ExportFormat, ExportRequest, ReportRequest } from "./run-requests.js";
+import { failureMetrics, summaryMetrics } from "./write-summary.js";
+
+/** What a file will be about as large as. Nothing has been read for it but the planner's statistics. */
+export interface Estimate {
+  rows: number;
+  bytes: number;
+  /** As far as recent runs of the account tell. */
+  seconds: number | null;
+  basis: "planner";
+}
+
+/** An instant as text is so much longer than PostgreSQL's 8 bytes; about half of the instants of a message are set. */
+const INSTANT_TEXT_BYTES = 16 / 2;
+/** What stands around a cell, besides the name of its column in JSON. */
+const CELL_BYTES: Readonly<Record<ExportFormat, number>> = { csv: 1, json: 6, ndjson: 6, xlsx: 8 };
+/** A workbook is a ZIP, deflated at its fastest: cells repeat much. */
+const SHEET_SHARE = 0.4;
+/** What compression leaves of rows of messages; names of columns, which JSON repeats, cost next to nothing. */
+const COMPRESSED_SHARE = { csv: 0.2, json: 0.12, ndjson: 0.12, xlsx: 1 } as const;
+const METRICS_CELL_BYTES = 10;
+/** Where none are named. */
+const USUAL_METRICS = 20;
+/** A line of a summary: section, bucket, dimension, value, metric and number. */
+const SUMMARY_LINE_BYTES = 70;
+
+export async function estimateExport(db: Db, request: ExportRequest): Promise<Estimate> {
+  const size =
+    request.dataset === "metrics"
+      ? await metricsSize(db, request)
+      : rowsSize(request, await planned(db, await openDataset(db, request)));
+  return {
+    ...size,
+    seconds: await secondsFor(db, request.account_id, "export", size.rows),
+    basis: "planner",
+  };
+}
+
+export async function estimateReport(db: Db, request: ReportRequest): Promise<Estimate> {
+  const size =
+    request.template === "delivery-summary"
+      ? await summarySize(db, request)
+      : rowsSize(request, await planned(db, messagesOf(request)));
+  return {
+    ...size,
+    seconds: await secondsFor(db, request.account_id, "report", size.rows),
+    basis: "planner",
+  };
+}
+
+type Size = Pick<Estimate, "rows" | "bytes">;
+type Planned = PlannedRows & Pick<OpenedDataset, "columns">;
+
+const planned = async (db: Db, { rows, columns }: OpenedDataset): Promise<Planned> => ({
+  ...(await plannedRows(db, rows, columns)),
+  columns,
+});
+
+function messagesOf(request: Pick<ReportRequest, "account_id" | "from" | "to" | "filters">): OpenedDataset {
+  const { account_id: accountId, from, to, filters } = request;
+  const rows = selectRows(messages, { accountId, from, to, filters });
+  return { rows, columns: rows.columns };
+}
+
+function rowsSize(request: ExportRequest | ReportRequest, { rows, width, columns }: Planned): Size {
+  const { format } = request;
+  const instants = columns.filter((column) => column.type === "timestamp").length;
+  const names =
+    format === "json" || format === "ndjson" ? columns.map(({ name }) => name).join("").length : 0;
+  const row = width + instants * INSTANT_TEXT_BYTES + columns.length * CELL_BYTES[format] + names;
+  return { rows, bytes: Math.round(rows * row * shareOf(request)) };
+}
+
+/** Rows of metrics are computed, so the planner is asked for what they are grouped by: as many at most as all of it allow. */
+async function metricsSize(db: Db, request: ExportRequest & { dataset: "metrics" }): Promise<Size> {
+  const { rows } = messagesOf({ ...request, filters: {} });
+  const values = await Promise.all(
+    request.group_by.filter(isDimension).map((name) => plannedValues(db, rows, name)),
+  );
+  const count = values.reduce((product, n) => product * Math.max(1, n), intervalsOf(request));
+  const cells = 1 + request.group_by.length + (request.metrics?.length ?? USUAL_METRICS);
+  return { rows: count, bytes: Math.round(count * cells * METRICS_CELL_BYTES * shareOf(request)) };
+}
+
+const isDimension = (name: string): name is Dimension => (dimensions as readonly string[]).includes(name);
+
+const shareOf = ({ format, compression }: { format: ExportFormat; compression: Compression }): number =>
+  (format === "xlsx" ? SHEET_SHARE : 1) * (compression === "none" ? 1 : COMPRESSED_SHARE[format]);
+
+/** A summary has a line for every metric of the totals, of each interval, and of each value of a dimension. */
+async function summarySize(db: Db, request: ReportRequest): Promise<Size> {
+  const { rows: selected } = messagesOf(request);
+  const valuesOf = async (names: readonly Dimension[]) => {
+    const counts = await Promise.all(names.map((name) => plannedValues(db, selected, name)));
+    return counts.reduce((sum, count) => sum + count, 0);
+  };
+  const groups = 1 + intervalsOf(request) + (await valuesOf(request.group_by));
+  const failures = await valuesOf(["error_class", "error_code"]);
+  const rows = groups * summaryMetrics.length + failures * failureMetrics.length;
+  return { rows, bytes: Math.round(rows * SUMMARY_LINE_BYTES * shareOf(request)) };
+}
+
+const MINUTE_MS = 60_000;
+const INTERVAL_MS: Readonly<Record<Interval, number>> = {
+  "15m": 15 * MINUTE_MS,
+  hour: 60 * MINUTE_MS,
+  day: 24 * 60 * MINUTE_MS,
+  week: 7 * 24 * 60 * MINUTE_MS,
+  month: 30 * 24 * 60 * MINUTE_MS,
+  all: Number.POSITIVE_INFINITY,
+};
+
+const intervalsOf = ({ from, to, interval }: Pick<ReportRequest, "from" | "to" | "interval">): number =>
+  Math.max(1, Math.ceil((to.getTime() - from.getTime()) / INTERVAL_MS[interval]));
+
+async function secondsFor(
+  db: Db,
+  accountId: string,
+  kind: "report" | "export",
+  rows: number,
+): Promise<number | null> {
+  const speed = await recentSpeed(db, accountId, kind);
+  return speed === undefined ? null : Math.ceil(rows / speed);
+}
