@@ -1,4 +1,6 @@
+import { CompiledQuery } from "kysely";
 import type pg from "pg";
+import type { Db } from "./client.js";
 
 /** A picture of the database that other connections may enter, as long as somebody holds it. */
 export interface SharedSnapshot {
@@ -62,3 +64,9 @@ export async function holdSnapshot(pool: pg.Pool): Promise<HeldSnapshot> {
     throw error;
   }
 }
+
+/** Reads what is there at the moment, for whoever needs no more than one statement. */
+export const readerOf = (db: Db): Pick<HeldSnapshot, "read"> => ({
+  read: async <Row extends pg.QueryResultRow>(sql: string) =>
+    (await db.executeQuery<Row>(CompiledQuery.raw(sql))).rows,
+});

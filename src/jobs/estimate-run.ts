@@ -2,6 +2,7 @@ import type { Interval } from "../analytics/buckets.js";
 import type { Db } from "../db/client.js";
 import { selectRows } from "../db/datasets/dataset.js";
 import { messages } from "../db/datasets/messages.js";
+import { readerOf } from "../db/held-snapshot.js";
 import { type PlannedRows, plannedRows, plannedValues, recentSpeed } from "../db/queries/estimate.js";
 import { type Dimension, dimensions } from "../db/rollups/messages.js";
 import type { Compression } from "../exports/compression.js";
@@ -21,22 +22,28 @@ export interface Estimate {
 /** An instant as text is so much longer than PostgreSQL's 8 bytes; about half of the instants of a message are set. */
 const INSTANT_TEXT_BYTES = 16 / 2;
 /** What stands around a cell, besides the name of its column in JSON. */
-const CELL_BYTES: Readonly<Record<ExportFormat, number>> = { csv: 1, json: 6, ndjson: 6, xlsx: 8 };
+const CELL_BYTES: Readonly<Record<ExportFormat, number>> = {
+  csv: 1,
+  json: 6,
+  ndjson: 6,
+  xlsx: 8,
+  parquet: 0,
+};
 /** A workbook is a ZIP, deflated at its fastest: cells repeat much. */
 const SHEET_SHARE = 0.4;
 /** What compression leaves of rows of messages; names of columns, which JSON repeats, cost next to nothing. */
-const COMPRESSED_SHARE = { csv: 0.2, json: 0.12, ndjson: 0.12, xlsx: 1 } as const;
+const COMPRESSED_SHARE = { csv: 0.2, json: 0.12, ndjson: 0.12, xlsx: 1, parquet: 0.25 } as const;
 const METRICS_CELL_BYTES = 10;
 /** Where none are named. */
 const USUAL_METRICS = 20;
 /** A line of a summary: section, bucket, dimension, value, metric and number. */
 const SUMMARY_LINE_BYTES = 70;
 
-export async function estimateExport(db: Db, request: ExportRequest): Promise<Estimate> {
+export async function estimateExport(db: Db, request: ExportRequest, signal: AbortSignal): Promise<Estimate> {
   const size =
     request.dataset === "metrics"
       ? await metricsSize(db, request)
-      : rowsSize(request, await planned(db, await openDataset(db, request)));
+      : rowsSize(request, await planned(db, await openDataset(db, readerOf(db), request, signal)));
   return {
     ...size,
     seconds: await secondsFor(db, request.account_id, "export", size.rows),
@@ -92,8 +99,17 @@ async function metricsSize(db: Db, request: ExportRequest & { dataset: "metrics"
 
 const isDimension = (name: string): name is Dimension => (dimensions as readonly string[]).includes(name);
 
-const shareOf = ({ format, compression }: { format: ExportFormat; compression: Compression }): number =>
-  (format === "xlsx" ? SHEET_SHARE : 1) * (compression === "none" ? 1 : COMPRESSED_SHARE[format]);
+/** Only Parquet files are compressed when nobody asks for it. */
+const shareOf = ({
+  format,
+  compression,
+}: {
+  format: ExportFormat;
+  compression?: Compression | undefined;
+}): number => {
+  const isPlain = compression === "none" || (compression === undefined && format !== "parquet");
+  return (format === "xlsx" ? SHEET_SHARE : 1) * (isPlain ? 1 : COMPRESSED_SHARE[format]);
+};
 
 /** A summary has a line for every metric of the totals, of each interval, and of each value of a dimension. */
 async function summarySize(db: Db, request: ReportRequest): Promise<Size> {

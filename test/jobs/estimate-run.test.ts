@@ -11,6 +11,8 @@ const WITHIN = 2.5;
 const ROWS = 20_000;
 const range = { from: "2026-01-01T00:00:00Z", to: "2026-01-15T00:00:00Z" };
 
+const { signal } = new AbortController();
+
 let test: TestWork;
 beforeAll(async () => {
   test = await openWork();
@@ -42,7 +44,7 @@ describe("an estimate is near what is made", () => {
     ["xlsx", "none"],
   ])("as %s with compression %s", async (format, compression) => {
     const params = { account_id: "shop", dataset: "messages", format, compression, ...range };
-    const told = await estimateExport(test.db, exportRequest.parse(params));
+    const told = await estimateExport(test.db, exportRequest.parse(params), signal);
     const key = await test.insertRun("export", "shop", params);
     await test.work(buildExport, key);
     const { artifact } = await test.run(key);
@@ -61,7 +63,7 @@ describe("an estimate is near what is made", () => {
       },
       filters: { template: ["offer_1"] },
     };
-    const told = await estimateExport(test.db, exportRequest.parse(params));
+    const told = await estimateExport(test.db, exportRequest.parse(params), signal);
     const key = await test.insertRun("export", "shop", params);
     await test.work(buildExport, key);
     const { artifact } = await test.run(key);
@@ -77,7 +79,7 @@ describe("an estimate is near what is made", () => {
       from: range.to,
       to: "2026-03-01T00:00:00Z",
     };
-    const told = await estimateExport(test.db, exportRequest.parse(params));
+    const told = await estimateExport(test.db, exportRequest.parse(params), signal);
     expect(told.rows).toBeLessThan(ROWS / 20);
   });
 

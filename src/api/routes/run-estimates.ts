@@ -25,16 +25,21 @@ export function runEstimateRoutes(context: Context): Route[] {
         const asked = parseInput(kind === "report" ? reportRequest : exportRequest, body);
         requireAccount(request.identity, asked.account_id);
         if (!(await findAccount(context.db, asked.account_id))) throw accountNotFound();
-        response.json(await estimate(context, kind, body));
+        response.json(await estimate(context, kind, body, request.abandoned));
       },
     }),
   );
 }
 
-const estimate = ({ db }: Context, kind: "report" | "export", body: unknown): Promise<Estimate> =>
+const estimate = (
+  { db }: Context,
+  kind: "report" | "export",
+  body: unknown,
+  signal: AbortSignal,
+): Promise<Estimate> =>
   kind === "report"
     ? estimateReport(db, reportRequest.parse(body))
-    : estimateExport(db, exportRequest.parse(body));
+    : estimateExport(db, exportRequest.parse(body), signal);
 
 /** Throws when a report or an export is estimated to have more rows than its account may ask for. */
 export async function refuseTooLarge(
@@ -42,11 +47,12 @@ export async function refuseTooLarge(
   kind: RunKind,
   { quotas }: AccountRow,
   body: unknown,
+  signal: AbortSignal,
 ): Promise<void> {
   if (kind !== "report" && kind !== "export") return;
   const { max_export_rows: most } = effectiveQuotas(quotas, context.config.quotas);
   if (most === 0) return;
-  const { rows, bytes } = await estimate(context, kind, body);
+  const { rows, bytes } = await estimate(context, kind, body, signal);
   if (rows > most)
     throw new TooLarge(
       "too_large",

@@ -206,7 +206,7 @@ function askRoute(context: Context, { kind, path, priority, request: schema, ask
         const account = await findAccount(db, asked.account_id);
         if (!account) throw accountNotFound();
         await withIdempotency(context, request, response, async (effectId) => {
-          await refuseTooLarge(context, kind, account, body);
+          await refuseTooLarge(context, kind, account, body, request.abandoned);
           // Kept as it was written: the job reads it with the same schema. The zone is frozen now.
           const params = kind === "report" ? { time_zone: account.time_zone, ...body } : body;
           const run = await insertRun(db, {
