@@ -13,6 +13,8 @@ export interface EnqueueOptions {
   /** Makes the add idempotent while a job of this id is known: a row's id, a schedule's slot. */
   id?: string;
   delayMs?: number;
+  /** Taken only when nothing else of its queue waits. */
+  isLowPriority?: boolean;
   /** `false`: add it even if the queue believes that such a job is already waiting. */
   dedupe?: false;
 }

@@ -64,7 +64,7 @@ async function callHelpers(
   try {
     for (let helper = 1; helper <= helpers; helper++) {
       const help = { accountId, runId, fence, snapshot, helper, turn: 0 };
-      await enqueue(helpExport, help, { id: helpId(help) });
+      await enqueue(helpExport, help, { id: helpId(help), isLowPriority: true });
     }
   } catch (error) {
     log.warn("no help for an export", { runId, error });

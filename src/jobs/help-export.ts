@@ -8,7 +8,7 @@ import { exportRequest, isAboutChanges } from "./run-requests.js";
 
 /**
  * Builds one part of an export that another worker is at, then asks for the next one, so that other work gets its turn in
- * between. Safe to run twice, late or not at all: parts are claimed in the database, and whoever holds the export builds
+ * between: whatever else of the queue waits is taken first. Safe to run twice, late or not at all: parts are claimed in the database, and whoever holds the export builds
  * what nobody else does. Cost: one index range, streamed by COPY in constant memory.
  */
 export const helpExport = defineJob({
@@ -38,7 +38,7 @@ export const helpExport = defineJob({
     const built = await buildNextPart(context, { key, rows: opened.rows, format, snapshot }, context.signal);
     if (!built) return { skipped: "no part is left" };
     const next = { ...payload, turn: turn + 1 };
-    await context.enqueue(helpExport, next, { id: helpId(next) });
+    await context.enqueue(helpExport, next, { id: helpId(next), isLowPriority: true });
     return { run: runId, helper, parts: turn + 1 };
   },
 });

@@ -115,6 +115,8 @@ function jobOptions<Payload>(
     removeOnFail: { age: 14 * 24 * 3_600, count: 5_000 },
     ...(call?.id === undefined ? {} : { jobId: call.id }),
     ...(call?.delayMs === undefined ? {} : { delay: call.delayMs }),
+    // A job without a number comes before all that have one.
+    ...(call?.isLowPriority ? { priority: 1 } : {}),
     ...(key === undefined ? {} : { deduplication: { id: `${job.kind}/${key}`, keepLastIfActive: true } }),
   };
 }

@@ -39,6 +39,17 @@ contract("asking for work", ({ enqueue, start, queue, stateOf, idle, app, away, 
     expect(late[0]).toBeGreaterThanOrEqual(400);
   });
 
+  it("takes a job of low priority after everything else, however late that came", async () => {
+    const ran: string[] = [];
+    const job = jobOf(async ({ id }) => ({ count: ran.push(id) }));
+    await enqueue(job, { id: "help" }, { id: `${job.kind}-help`, isLowPriority: true });
+    expect(await stateOf(`${job.kind}-help`)).toBe("waiting");
+    for (const id of ["first", "second"]) await enqueue(job, { id });
+    await start([job]);
+    await idle();
+    expect(ran).toEqual(["first", "second", "help"]);
+  });
+
   it("refuses a payload that its schema does not know, and adds nothing", async () => {
     const job = jobOf(async () => ({}));
     const before = await size();
