@@ -15,6 +15,28 @@ const secretList = z
   )
   .pipe(z.array(z.string().min(8, "each secret needs at least 8 characters")));
 
+const KEY_BYTES = 32;
+const namedKeys = z.string().transform((text, context) => {
+  const keys = text
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter(Boolean)
+    .map((entry) => {
+      const [, id, key] = /^([A-Za-z0-9_-]{1,32}):(.*)$/.exec(entry) ?? [];
+      return { id: id ?? "", key: key ?? "" };
+    });
+  const issue = (message: string) => context.addIssue({ code: "custom", message });
+  keys.forEach(({ id, key }, index) => {
+    if (id === "" || Buffer.from(key, "base64").length !== KEY_BYTES)
+      issue(
+        `entry ${index + 1} is not id:key, an id of at most 32 letters, digits, - or _, and ${KEY_BYTES} bytes in base64`,
+      );
+  });
+  if (new Set(keys.map(({ id }) => id)).size !== keys.length) issue("two keys have the same id");
+  return keys;
+});
+const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+
 /** Every environment variable the service reads. `.env.example` and docs/config.md are generated from this. */
 export const environment = z.object({
   NODE_ENV: z
@@ -103,6 +125,53 @@ export const environment = z.object({
   ARTIFACT_RETENTION_HOURS: count(1, 24 * 365)
     .default(24 * 7)
     .describe("Hours that a finished file can be downloaded."),
+  ARTIFACT_QUOTA_BYTES: count(0, Number.MAX_SAFE_INTEGER)
+    .default(0)
+    .describe(
+      "Bytes that the finished files of one account may have together, where the account has no quota of its own; 0 = no limit.",
+    ),
+  ARTIFACT_KEYS: namedKeys
+    .default([])
+    .describe(
+      "Keys that files are encrypted with at rest: `id:key` separated by commas, 32 bytes in base64 each. The first one encrypts, the others still decrypt; without one files are stored as they are.",
+    ),
+  S3_BUCKET: z
+    .string()
+    .min(3)
+    .max(63)
+    .optional()
+    .describe("Bucket of an S3-compatible store for files. Without it they are in DATA_DIR."),
+  S3_PREFIX: z
+    .string()
+    .max(200)
+    .regex(/^[A-Za-z0-9._/-]*$/, "may hold letters, digits and . _ - /")
+    .default("")
+    .describe("Folder in the bucket, which other installations may share."),
+  S3_REGION: z.string().min(1).default("us-east-1").describe("Region of the bucket."),
+  S3_ENDPOINT: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe("Where the store is, if it is not that of AWS."),
+  S3_FORCE_PATH_STYLE: flag
+    .default(false)
+    .describe("`true`: the bucket stands in the path, not in the host name, as most own stores want it."),
+  S3_ACCESS_KEY_ID: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Without it the AWS SDK looks for credentials where it always does."),
+  S3_SECRET_ACCESS_KEY: z.string().min(1).optional().describe("Belongs to S3_ACCESS_KEY_ID."),
+  S3_REDIRECTS: flag
+    .default(true)
+    .describe(
+      "Whether download links lead on to the store, by URLs that are signed for 5 minutes; `false` where browsers cannot reach it. Encrypted files never do.",
+    ),
+  PUBLIC_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe(
+      "Where users reach this service; download links begin with it. Without it, wherever they were asked for.",
+    ),
   WHATSAPP_APP_SECRET: secretList
     .default([])
     .describe("App secrets of Meta, separated by commas; without one every webhook delivery is refused."),
@@ -264,6 +333,8 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
           `${name}: required with NODE_ENV=production (the embedded defaults are for trying it out)`,
         );
   }
+  if ((given.S3_ACCESS_KEY_ID === undefined) !== (given.S3_SECRET_ACCESS_KEY === undefined))
+    problems.push("S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY: set both of them, or neither");
   if (problems.length > 0 || !values || !performance || !security) throw new ConfigError(problems);
   return deepFreeze(group(values, performance, security));
 }
@@ -323,13 +394,34 @@ function group(
     fold: { batchSize: values.FOLD_BATCH_SIZE },
     scheduler: { tickSeconds: values.TICK_SECONDS },
     exports: { partRows: values.EXPORT_PART_ROWS, parallelism: values.EXPORT_PARALLELISM },
-    artifacts: { retentionMs: values.ARTIFACT_RETENTION_HOURS * 3_600_000 },
+    artifacts: {
+      retentionMs: values.ARTIFACT_RETENTION_HOURS * 3_600_000,
+      quotaBytes: values.ARTIFACT_QUOTA_BYTES,
+      s3: groupS3(values),
+    },
+    publicUrl: values.PUBLIC_URL,
     secrets: {
       apiKey: values.API_KEY,
       whatsappAppSecrets: values.WHATSAPP_APP_SECRET,
       whatsappVerifyToken: values.WHATSAPP_VERIFY_TOKEN,
       wahaHmacKeys: values.WAHA_HMAC_KEY,
+      artifactKeys: values.ARTIFACT_KEYS,
+      s3SecretAccessKey: values.S3_SECRET_ACCESS_KEY,
     },
+  };
+}
+
+function groupS3(values: Environment) {
+  if (values.S3_BUCKET === undefined) return undefined;
+  const folder = values.S3_PREFIX.replace(/^\/+|\/+$/g, "");
+  return {
+    bucket: values.S3_BUCKET,
+    prefix: folder === "" ? "" : `${folder}/`,
+    region: values.S3_REGION,
+    endpoint: values.S3_ENDPOINT,
+    forcePathStyle: values.S3_FORCE_PATH_STYLE,
+    accessKeyId: values.S3_ACCESS_KEY_ID,
+    redirects: values.S3_REDIRECTS,
   };
 }
 

@@ -2,6 +2,8 @@ import type pg from "pg";
 import type { Config } from "./config.js";
 import { createDb, createPool, type Db, type PoolOptions } from "./db/client.js";
 import { type Installation, readInstallation } from "./db/queries/installation.js";
+import type { ArtifactStore } from "./exports/artifacts/artifact-store.js";
+import { createArtifactStore } from "./exports/artifacts/create-store.js";
 import { type Admission, createAdmission } from "./jobs/admission.js";
 import { createQueues, type QueueStore, type Queues } from "./jobs/queue.js";
 import { createLog, type Log, seldomWarnings } from "./log.js";
@@ -16,6 +18,7 @@ export interface Context extends AsyncDisposable {
   db: Db;
   installation: Installation;
   queues: Queues;
+  artifacts: ArtifactStore;
   admission: Admission;
   now: () => Date;
   /** Run first when the context is disposed: what still has to reach the database or the queues. */
@@ -89,6 +92,7 @@ export async function openContext(
       db,
       installation,
       queues,
+      artifacts: openArtifacts(config),
       admission: createAdmission({
         db,
         enqueue: queues.enqueue,
@@ -114,4 +118,12 @@ export function queueStore(config: Config, databaseUrl: string): QueueStore {
   return config.redis.url
     ? { kind: "redis", url: config.redis.url }
     : { kind: "postgres", url: databaseUrl, poolSize: QUEUE_POOL_SIZE };
+}
+
+function openArtifacts({ dataDir, artifacts: { s3 }, secrets }: Config): ArtifactStore {
+  const { artifactKeys: keys, s3SecretAccessKey: secretAccessKey } = secrets;
+  if (!s3) return createArtifactStore({ dataDir, s3, keys });
+  const { accessKeyId, ...place } = s3;
+  const credentials = accessKeyId && secretAccessKey ? { accessKeyId, secretAccessKey } : undefined;
+  return createArtifactStore({ dataDir, s3: { ...place, credentials }, keys });
 }

@@ -21,6 +21,8 @@ export interface Database {
   queue_pauses: QueuePausesTable;
   workers: WorkersTable;
   quarantined_events: QuarantinedEventsTable;
+  download_links: DownloadLinksTable;
+  download_uses: DownloadUsesTable;
 }
 
 type Json<T> = ColumnType<T, string, string>;
@@ -45,6 +47,8 @@ interface AccountsTable {
   quarters_from: Date | null;
   /** How long things are kept, where it was set; defaults are in `src/analytics/retention.ts`. */
   retention: ColumnType<RetentionChoices, string | undefined, string>;
+  /** What is decided about its files, where it was set; the configuration has the defaults. */
+  files: ColumnType<FileChoices, string | undefined, string>;
   /** Messages before this are gone, and events before it are refused. */
   messages_from: Date | null;
   /** Events before this are gone. */
@@ -66,6 +70,12 @@ interface AccountsTable {
   settings_changed_at: Generated<Date>;
   /** Shares and bounds, where they were set. */
   quotas: ColumnType<StoredQuotas, string | undefined, string>;
+}
+
+/** 0 bytes: no limit. */
+export interface FileChoices {
+  retention_hours?: number;
+  quota_bytes?: number;
 }
 
 /** In days; null in `days_days`: for ever. */
@@ -286,4 +296,36 @@ interface QuarantinedEventsTable {
   times: Generated<number>;
   first_seen_at: Generated<Date>;
   last_seen_at: Generated<Date>;
+}
+
+interface DownloadLinksTable {
+  account_id: string;
+  link_id: Generated<string>;
+  run_id: string;
+  secret_hash: Buffer;
+  requested_by: string;
+  created_at: Date;
+  expires_at: Date;
+  revoked_at: Date | null;
+  /** null: any number of them. */
+  max_downloads: number | null;
+  /** Answers to a GET of the whole file, or of its beginning, that were sent to their end. */
+  downloads: Generated<number>;
+  /** Everything that was ever asked with it; only the first ones are listed in `download_uses`. */
+  uses: Generated<number>;
+  last_download_at: Date | null;
+}
+
+interface DownloadUsesTable {
+  account_id: string;
+  link_id: string;
+  use_id: GeneratedAlways<number>;
+  used_at: Date;
+  client_address: string;
+  user_agent: string | null;
+  method: string;
+  range_start: number | null;
+  range_end: number | null;
+  /** `delivered`, `redirected`, `looked` (HEAD, or nothing to send again), `cut`, or the code of the refusal. */
+  outcome: string;
 }

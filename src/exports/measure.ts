@@ -7,25 +7,39 @@ export interface Measure {
   sha256: string;
 }
 
-/** Passes bytes on, counting and hashing them. `result()` is for after the end; `bytes()` is the count so far. */
-export function measured(): Transform & { bytes(): number; result(): Measure } {
+/** Counts and hashes what it is shown. */
+export function tally(): { add(chunk: Buffer): void; bytes(): number; result(): Measure } {
   const hash = createHash("sha256");
   let bytes = 0;
   let sha256: string | undefined;
-  const transform = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
+  return {
+    add(chunk) {
       bytes += chunk.length;
       hash.update(chunk);
+    },
+    bytes: () => bytes,
+    result() {
+      sha256 ??= hash.digest("hex");
+      return { bytes, sha256 };
+    },
+  };
+}
+
+/** Passes bytes on, counting and hashing them. `result()` is for after the end; `bytes()` is the count so far. */
+export function measured(): Transform & { bytes(): number; result(): Measure } {
+  const counted = tally();
+  const transform = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      counted.add(chunk);
       done(null, chunk);
     },
   });
   const result = (): Measure => {
     if (!transform.writableFinished)
       throw new Error("the stream has not ended: its measure is not known yet");
-    sha256 ??= hash.digest("hex");
-    return { bytes, sha256 };
+    return counted.result();
   };
-  return Object.assign(transform, { bytes: () => bytes, result });
+  return Object.assign(transform, { bytes: counted.bytes, result });
 }
 
 /** Passes lines on and counts their LF ends: the rows of NDJSON. CSV rows are counted by `crlfRows`, which knows quotes. */

@@ -2,6 +2,7 @@ import type { SharedSnapshot } from "../db/held-snapshot.js";
 import { removeParts } from "../db/queries/export-parts.js";
 import { defineJob, type JobContext } from "./define-job.js";
 import { type BuiltFile, buildInParts } from "./export-in-parts.js";
+import { isQuotaExceeded, roomFor } from "./file-room.js";
 import { exportName, type OpenedDataset, openDataset } from "./open-dataset.js";
 import { partedFormat } from "./parted-format.js";
 import { planExport } from "./plan-export.js";
@@ -28,12 +29,19 @@ export const buildExport = defineJob({
     const discard = async ({ artifact }: RunOutcome) => {
       if (artifact?.segments.length === 1) await removeFile(context.artifacts, artifact);
     };
-    const done = await withRun(key, context, (work) => exportFile(context, work), discard);
-    // Their files belong to the artifact now, or to nobody. What a crash leaves here is the sweep's.
-    if ("run" in done) await removeParts(context.db, key);
-    if ("cancelled" in done)
+    const dropParts = async () => {
       for (const file of await removeParts(context.db, key)) await context.artifacts.remove(file);
-    return done;
+    };
+    try {
+      const done = await withRun(key, context, (work) => exportFile(context, work), discard);
+      // Their files belong to the artifact now, or to nobody. What a crash leaves here is the sweep's.
+      if ("run" in done) await removeParts(context.db, key);
+      if ("cancelled" in done) await dropParts();
+      return done;
+    } catch (error) {
+      if (isQuotaExceeded(error)) await dropParts();
+      throw error;
+    }
   },
 });
 
@@ -54,7 +62,7 @@ async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcom
     const artifact = {
       ...built,
       ...servedAs({ name: exportName(request), ...request }),
-      expires_at: expiryOf(context, work),
+      expires_at: expiryOf(context, work, await roomFor(context, work.claim.accountId)),
       content: { columns, ...built.content },
     };
     return { artifact, ...(nextCursor && { result: { next_cursor: nextCursor } }) };

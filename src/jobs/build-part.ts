@@ -64,7 +64,7 @@ async function writePart(
   const copied = await copy.streamAt(snapshot, sql, signal);
   const made = format.part(copied.source);
   made.bytes.once("close", () => copied.source.destroy());
-  const file = `${key.runId}/${part.part}-${part.fence}`;
+  const file = artifacts.newKey(`${key.runId}/${part.part}-${part.fence}`);
   const { bytes, sha256 } = await artifacts.write(file, counted(made.bytes, made.rows, progress), signal);
   const done = await finishPart(db, claim, {
     ...{ key: file, rows: made.rows(), bytes, sha256, detail: made.detail() },

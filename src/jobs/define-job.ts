@@ -57,7 +57,9 @@ export type GivenUpContext = Pick<JobContext, "db" | "log" | "admit">;
 
 export interface JobSettings {
   foldBatchSize: number;
+  /** Of accounts that have set neither: how long files are kept, and how many bytes they may have together (0: any). */
   artifactRetentionMs: number;
+  artifactQuotaBytes: number;
   /** Rows of a part: an export of more is built in several. */
   exportPartRows: number;
   /** Parts of one export that are built at the same time, at most. */

@@ -10,6 +10,7 @@ import type { PartedFormat } from "../exports/file-parts.js";
 import { type Measure, measured } from "../exports/measure.js";
 import { buildNextPart } from "./build-part.js";
 import type { JobContext } from "./define-job.js";
+import { fits, quotaExceeded, requireRoom, roomFor } from "./file-room.js";
 import { helpExport, helpId } from "./help-export.js";
 import type { RunWork } from "./with-run.js";
 
@@ -32,6 +33,7 @@ export async function buildInParts(
   { rows, format, snapshot }: { rows: Rows; format: PartedFormat; snapshot: SharedSnapshot },
 ): Promise<BuiltFile> {
   const { claim, progress, signal } = work;
+  const room = await roomFor(context, claim.accountId);
   const key = { accountId: claim.accountId, runId: claim.runId, runFence: claim.fence };
   const refresh = async () => {
     const { open, ...sums } = await partsProgress(context.db, key);
@@ -42,13 +44,17 @@ export async function buildInParts(
   const counting = setInterval(() => void refresh().catch(() => {}), 1_000);
   try {
     for (;;) {
-      while (await buildNextPart(context, { key, rows, format, snapshot }, signal));
+      while (await buildNextPart(context, { key, rows, format, snapshot }, signal)) {
+        await refresh();
+        if (!fits(room, progress.bytes)) throw quotaExceeded(room);
+      }
       if ((await refresh()) === 0) break;
       await delay(WAIT_MS, undefined, { signal });
     }
   } finally {
     clearInterval(counting);
   }
+  await requireRoom(context, claim.accountId, progress.bytes);
   return joinParts(context, work, format, await readParts(context.db, key));
 }
 
@@ -88,7 +94,7 @@ async function joinParts(
   let offset = 0;
   for (const segment of format.join(parts)) {
     if ("inline" in segment) {
-      const name = `${claim.runId}/${claim.fence}-0-${segments.length}`;
+      const name = context.artifacts.newKey(`${claim.runId}/${claim.fence}-0-${segments.length}`);
       segments.push(await keptInline(context, segment.inline, name, signal));
       offset += segment.inline.length;
       continue;

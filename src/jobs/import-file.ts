@@ -10,7 +10,7 @@ import { defineJob, type JobContext } from "./define-job.js";
 import { foldEvents } from "./fold-events.js";
 import { type ImportReport, startReport } from "./import-report.js";
 import { Interrupted } from "./interrupted.js";
-import { readImport, uploadGone, uploadKey } from "./read-import.js";
+import { readImport, uploadGone } from "./read-import.js";
 import { runKey } from "./run-key.js";
 import { importRequest } from "./run-requests.js";
 import { giveUpRun, type RunOutcome, type RunWork, withRun } from "./with-run.js";
@@ -182,8 +182,8 @@ async function wakeFold(accountId: string, { enqueue, log }: JobContext): Promis
 /** What fails here is done by the sweep. */
 async function dropUpload(key: RunKey, { db, artifacts, log }: JobContext): Promise<void> {
   try {
-    await markUploadRemoved(db, key.accountId, key.runId);
-    await artifacts.remove(uploadKey(key.runId));
+    const file = await markUploadRemoved(db, key.accountId, key.runId);
+    if (file) await artifacts.remove(file);
   } catch (error) {
     log.warn("upload not removed yet; the sweep will", { runId: key.runId, error });
   }

@@ -1,7 +1,9 @@
 import type { Readable } from "node:stream";
+import type { FileAllowance } from "../db/queries/account-files.js";
 import type { Artifact } from "../db/schema.js";
 import { type Compression, compressed, compressedFiles } from "../exports/compression.js";
 import type { JobContext } from "./define-job.js";
+import { fits, quotaExceeded, requireRoom, roomFor } from "./file-room.js";
 import type { RunWork } from "./with-run.js";
 import type { RowStream } from "./write-rows.js";
 
@@ -42,13 +44,21 @@ export async function publishFile(
   file: FileKind,
 ): Promise<Artifact> {
   const { claim, progress, signal } = work;
-  const key = `${claim.runId}/${claim.fence}`;
-  const source = compressed(stream.bytes, file.compression ?? "none");
-  const { bytes, sha256 } = await context.artifacts.write(
-    key,
-    counted(source, stream.rows, progress),
-    signal,
-  );
+  const key = context.artifacts.newKey(`${claim.runId}/${claim.fence}`);
+  const source = counted(compressed(stream.bytes, file.compression ?? "none"), stream.rows, progress);
+  const room = await roomFor(context, claim.accountId).catch((error: unknown) => {
+    source.destroy();
+    throw error;
+  });
+  source.on("data", () => {
+    if (!fits(room, progress.bytes)) source.destroy(quotaExceeded(room));
+  });
+  source.pause();
+  const { bytes, sha256 } = await context.artifacts.write(key, source, signal);
+  await requireRoom(context, claim.accountId, bytes).catch(async (error: unknown) => {
+    await context.artifacts.remove(key);
+    throw error;
+  });
   progress.rows = stream.rows();
   return {
     segments: [{ key, bytes }],
@@ -56,7 +66,7 @@ export async function publishFile(
     bytes,
     rows: stream.rows(),
     sha256,
-    expires_at: expiryOf(context, work),
+    expires_at: expiryOf(context, work, room),
   };
 }
 
@@ -74,9 +84,9 @@ export function counted(
 }
 
 /** Until when a file that is finished now can be downloaded. */
-export function expiryOf({ now, settings }: JobContext, { run }: RunWork): string {
+export function expiryOf({ now }: JobContext, { run }: RunWork, { retentionMs }: FileAllowance): string {
   const finishedMs = Math.max(run.created_at.getTime(), now().getTime());
-  return new Date(finishedMs + settings.artifactRetentionMs).toISOString();
+  return new Date(finishedMs + retentionMs).toISOString();
 }
 
 /** `messages-2026-01-01-2026-02-01`: what it is and which days it is about. */

@@ -102,8 +102,8 @@ function storedFile(artifacts: ArtifactStore, { key, bytes: size }: Upload): Cou
   };
 }
 
-/** Where the file of an import is stored. The runs' own files are numbered by their fences, which begin with 1. */
-export const uploadKey = (runId: string): string => `${runId}/0`;
+/** What the file of an import is stored as. The runs' own files are numbered by their fences, which begin with 1. */
+export const uploadName = (runId: string): string => `${runId}/0`;
 
 export const uploadGone = () =>
   new PermanentJobError("upload_gone", "The file is no longer there; send it again.");

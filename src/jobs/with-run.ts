@@ -10,7 +10,7 @@ import {
   settleRun,
 } from "../db/queries/runs.js";
 import type { Artifact } from "../db/schema.js";
-import { AppError, PermanentJobError } from "../errors.js";
+import { AppError, PermanentJobError, Unavailable } from "../errors.js";
 import type { GivenUpContext, JobContext } from "./define-job.js";
 import { startHeart } from "./heart.js";
 import { Interrupted } from "./interrupted.js";
@@ -120,6 +120,7 @@ function shownError(error: unknown): { code: string; message: string } {
   if (error instanceof PermanentJobError) return { code: error.code, message: error.message };
   if (error instanceof Interrupted && error.why === "timeout")
     return { code: "timed_out", message: error.message };
+  if (error instanceof Unavailable) return { code: error.code, message: error.message };
   const { code } = error as { code?: unknown };
   if (code === "ENOSPC") return { code: "disk_full", message: "The disk for artifacts is full." };
   return {

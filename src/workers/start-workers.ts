@@ -1,10 +1,8 @@
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { type Job, WaitingError, Worker } from "bullmq";
 import { type Context, queueStore } from "../context.js";
 import { createPool } from "../db/client.js";
 import { createCopySource } from "../db/copy.js";
-import { createDiskStore } from "../exports/artifacts/disk.js";
 import { type AnyJob, queueNames } from "../jobs/define-job.js";
 import { jobs } from "../jobs/index.js";
 import { Interrupted } from "../jobs/interrupted.js";
@@ -66,7 +64,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
   const services: JobServices = {
     db: context.db,
     copy: createCopySource(copyPool),
-    artifacts: createDiskStore(join(config.dataDir, "artifacts")),
+    artifacts: context.artifacts,
     log,
     now: context.now,
     enqueue: context.queues.enqueue,
@@ -76,6 +74,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
     settings: {
       foldBatchSize: config.fold.batchSize,
       artifactRetentionMs: config.artifacts.retentionMs,
+      artifactQuotaBytes: config.artifacts.quotaBytes,
       exportPartRows: config.exports.partRows,
       exportParallelism: config.exports.parallelism,
     },

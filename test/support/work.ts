@@ -105,6 +105,7 @@ export async function openWork(given?: { test: TestDb; artifactRoot: string }): 
 /** What a worker has from its configuration. */
 export const testSettings: JobContext["settings"] = {
   foldBatchSize: 10_000,
+  artifactQuotaBytes: 0,
   artifactRetentionMs: 3_600_000,
   exportPartRows: 250_000,
   exportParallelism: 4,

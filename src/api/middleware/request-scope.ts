@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Express, Request, RequestHandler, Response } from "express";
 import { RequestTimeout, Unavailable } from "../../errors.js";
+import { DOWNLOADS_PATH } from "../../exports/artifacts/download-url.js";
 import type { Log } from "../../log.js";
 import type { PublicRequest } from "../route.js";
 import { sendProblem } from "./problem.js";
@@ -57,7 +58,7 @@ export function requestScope(app: Express, log: Log, draining: AbortSignal): Req
     response.setHeader("cache-control", "no-store");
     if (draining.aborted) response.setHeader("connection", "close");
     const { method } = request;
-    const path = request.originalUrl.split("?", 1)[0]!;
+    const path = withoutSecret(request.originalUrl.split("?", 1)[0]!);
     response.once("close", () => {
       if (!response.writableFinished) ending.abort(new Error("the client is gone"));
       const level = path.startsWith("/analytics/health") ? "debug" : "info";
@@ -75,6 +76,10 @@ export function requestScope(app: Express, log: Log, draining: AbortSignal): Req
     next();
   };
 }
+
+/** The end of a download link opens the file to whoever reads it, so the log has its id alone. */
+const withoutSecret = (path: string) =>
+  path.startsWith(`${DOWNLOADS_PATH}/`) ? path.replace(/\..*/s, ".…") : path;
 
 /** Answers 503 `timeout`, or 408 where it is the body that does not come, after `timeoutMs`, and fires the signal. */
 export function boundTime(request: Request, response: Response, timeoutMs: number): void {

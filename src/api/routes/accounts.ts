@@ -15,6 +15,7 @@ import {
   retentionIssues,
 } from "../../analytics/retention.js";
 import type { Context } from "../../context.js";
+import { changeFiles, type FileAllowance, fileAllowance } from "../../db/queries/account-files.js";
 import { changeRetention } from "../../db/queries/account-retention.js";
 import { type PendingZones, pendingZones } from "../../db/queries/account-zones.js";
 import {
@@ -43,6 +44,8 @@ const MAX_BODY_BYTES = 256 * 1024;
 /** The length that an event's `account_id` may have. */
 export const accountIdText = safeText(128);
 
+const HOUR_MS = 3_600_000;
+
 const newAccount = z.strictObject({
   account_id: accountIdText,
   name: safeText(200).nullable().optional(),
@@ -56,6 +59,18 @@ const accountChanges = z.strictObject({
   settings: settingsFields.optional(),
   retention: retentionFields.optional(),
   quotas: quotaFields.optional(),
+  /** null: what the configuration says. */
+  files: z
+    .strictObject({
+      retention_hours: z
+        .int()
+        .min(1)
+        .max(24 * 365)
+        .nullable()
+        .optional(),
+      quota_bytes: z.int().min(0).nullable().optional(),
+    })
+    .optional(),
 });
 
 const mustFit = (retention: RetentionChanges) => {
@@ -66,6 +81,10 @@ const mustFit = (retention: RetentionChanges) => {
 export function accountRoutes(context: Context): Route[] {
   const { db } = context;
   const one = "/analytics/accounts/:account_id";
+  const present = async (row: ConfiguredAccountRow, pending?: PendingZones) => {
+    const files = await fileAllowance(db, row.account_id, context.config.artifacts);
+    return { ...presentConfigured(context, row, pending), files: files && presentFiles(files) };
+  };
   return [
     route({
       method: "post",
@@ -83,7 +102,7 @@ export function accountRoutes(context: Context): Route[] {
           });
           if (!row) throw new Conflict("account_exists", "There is an account with this id already.");
           const location = `/analytics/accounts/${encodeURIComponent(row.account_id)}`;
-          return { status: 201, headers: { location }, body: presentConfigured(context, row) };
+          return { status: 201, headers: { location }, body: await present(row) };
         });
       },
     }),
@@ -117,7 +136,7 @@ export function accountRoutes(context: Context): Route[] {
         const accountId = accountInPath(request);
         const row = await findConfiguredAccount(db, accountId);
         if (!row) throw accountNotFound();
-        response.json(presentConfigured(context, row, await pendingZones(db, [accountId])));
+        response.json(await present(row, await pendingZones(db, [accountId])));
       },
     }),
     route({
@@ -129,6 +148,7 @@ export function accountRoutes(context: Context): Route[] {
         const body = parseInput(accountChanges, await readJsonBody(request, { maxBytes: MAX_BODY_BYTES }));
         if (body.retention) await changeRetention(db, accountId, body.retention, mustFit);
         if (body.quotas) await changeQuotas(db, accountId, body.quotas);
+        if (body.files) await changeFiles(db, accountId, body.files);
         const row = await updateAccount(
           db,
           accountId,
@@ -143,7 +163,7 @@ export function accountRoutes(context: Context): Route[] {
           await context.queues.enqueue(rebuildConversationsJob, { accountId }).catch(() => {});
         // A higher cap may let something in that waits.
         if (body.quotas) await context.admission.admitAll();
-        response.json(presentConfigured(context, row, pending));
+        response.json(await present(row, pending));
       },
     }),
   ];
@@ -172,6 +192,12 @@ const presentConfigured = ({ config }: Context, row: ConfiguredAccountRow, pendi
   quotas: effectiveQuotas(row.quotas, config.quotas),
   settings: effectiveSettings(row.settings, row.time_zone),
   settings_version: row.settings_version,
+});
+
+const presentFiles = ({ retentionMs, quotaBytes, usedBytes }: FileAllowance) => ({
+  retention_hours: retentionMs / HOUR_MS,
+  quota_bytes: quotaBytes,
+  used_bytes: usedBytes,
 });
 
 const withoutResets = (changes: SettingsChanges) =>

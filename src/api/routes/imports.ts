@@ -1,11 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { join } from "node:path";
 import { z } from "zod";
 import type { Context } from "../../context.js";
 import { findAccount } from "../../db/queries/accounts.js";
 import { insertRun } from "../../db/queries/runs.js";
-import { createDiskStore } from "../../exports/artifacts/disk.js";
-import { uploadKey } from "../../jobs/read-import.js";
+import { uploadName } from "../../jobs/read-import.js";
 import { importRequest } from "../../jobs/run-requests.js";
 import { withIdempotency } from "../idempotency.js";
 import { accountNotFound, requireAccount } from "../identity.js";
@@ -19,8 +17,7 @@ const PATH = "/analytics/imports";
 
 /** Takes files of historical data. What becomes of them is a run like others: see `runs.ts`. */
 export function importRoutes(context: Context): Route[] {
-  const { db, config } = context;
-  const artifacts = createDiskStore(join(config.dataDir, "artifacts"));
+  const { db, config, artifacts } = context;
   return [
     route({
       method: "post",
@@ -34,7 +31,7 @@ export function importRoutes(context: Context): Route[] {
         const account = await findAccount(db, params.account_id);
         if (!account) throw accountNotFound();
         const runId = randomUUID();
-        const key = uploadKey(runId);
+        const key = artifacts.newKey(uploadName(runId));
         const file = await receiveUpload(request, artifacts, key, config.imports);
         boundTime(request, response, config.http.timeoutMs);
         let taken = false;

@@ -4,6 +4,8 @@ import { accountRoutes } from "./accounts.js";
 import { adminRoutes } from "./admin.js";
 import { channelRoutes } from "./channels.js";
 import { diagnosticsRoutes } from "./diagnostics.js";
+import { downloadLinkRoutes } from "./download-links.js";
+import { downloadRoutes } from "./downloads.js";
 import { eventRoutes } from "./events.js";
 import { flowRoutes } from "./flows.js";
 import { healthRoutes } from "./health.js";
@@ -39,6 +41,8 @@ export const apiRoutes = (context: Context): Route[] => [
   ...metricsStreamRoutes(context),
   ...runRoutes(context),
   ...runEstimateRoutes(context),
+  ...downloadLinkRoutes(context),
+  ...downloadRoutes(context),
   ...importRoutes(context),
   ...streamExportRoutes(context),
 ];

@@ -1,13 +1,12 @@
-import { join } from "node:path";
 import { z } from "zod";
 import { effectiveQuotas } from "../../analytics/quotas.js";
 import type { Context } from "../../context.js";
+import { fileAllowance } from "../../db/queries/account-files.js";
 import { type AccountRow, findAccount } from "../../db/queries/accounts.js";
 import { outlookOf } from "../../db/queries/admission.js";
 import { findRun, insertRun, listRuns, type Run, requestCancel, restartRun } from "../../db/queries/runs.js";
-import type { Role, RunKind, RunPriority } from "../../db/schema.js";
+import type { Artifact, Role, RunKind, RunPriority } from "../../db/schema.js";
 import { Conflict, Gone, NotFound, TooManyRequests } from "../../errors.js";
-import { createDiskStore } from "../../exports/artifacts/disk.js";
 import { aggregationRequest, exportRequest, reportRequest } from "../../jobs/run-requests.js";
 import { readJsonBody } from "../body.js";
 import { sendFile } from "../download.js";
@@ -78,8 +77,7 @@ export function runRoutes(context: Context): Route[] {
 
 function routesOf(context: Context, resource: Resource): Route[] {
   const { kind, path, readers, askers } = resource;
-  const { db } = context;
-  const artifacts = createDiskStore(join(context.config.dataDir, "artifacts"));
+  const { db, artifacts } = context;
   const present = async (run: Run) =>
     presentRun(run, path, run.status === "queued" ? await outlookOf(db, run) : null);
   const find = async (request: ApiRequest) => {
@@ -145,6 +143,7 @@ function routesOf(context: Context, resource: Resource): Route[] {
             "run_parked",
             `This ${kind} kept ending its worker process; an operator has to start it again.`,
           );
+        if (makesFile(kind)) await requireRoom(context, run.account_id);
         const again = await restartRun(db, run.account_id, run.run_id);
         if (!again && run.upload?.removed)
           throw new Conflict("upload_gone", "The file is no longer there; send it again.");
@@ -168,8 +167,7 @@ function routesOf(context: Context, resource: Resource): Route[] {
             stream: true,
             async handler(request, response) {
               const run = await find(request);
-              requireFile(run, context.now());
-              await sendFile(request, response, artifacts, run.artifact!);
+              await sendFile(request, response, artifacts, requireFile(run, context.now()));
             },
           }),
           route({
@@ -206,6 +204,7 @@ function askRoute(context: Context, { kind, path, priority, request: schema, ask
         const account = await findAccount(db, asked.account_id);
         if (!account) throw accountNotFound();
         await withIdempotency(context, request, response, async (effectId) => {
+          if (makesFile(kind)) await requireRoom(context, asked.account_id);
           await refuseTooLarge(context, kind, account, body, request.abandoned);
           // Kept as it was written: the job reads it with the same schema. The zone is frozen now.
           const params = kind === "report" ? { time_zone: account.time_zone, ...body } : body;
@@ -226,6 +225,18 @@ function askRoute(context: Context, { kind, path, priority, request: schema, ask
       },
     }),
   ];
+}
+
+const makesFile = (kind: RunKind) => kind === "report" || kind === "export";
+
+/** Throws 409 when the account's files have used up its quota: another one would only fail. */
+async function requireRoom({ db, config }: Context, accountId: string): Promise<void> {
+  const allowance = await fileAllowance(db, accountId, config.artifacts);
+  if (!allowance || allowance.quotaBytes === 0 || allowance.usedBytes < allowance.quotaBytes) return;
+  throw new Conflict(
+    "quota_exceeded",
+    `The account's files take ${allowance.usedBytes} bytes, and may take ${allowance.quotaBytes}; files expire, or an admin raises the quota.`,
+  );
 }
 
 /**
@@ -261,11 +272,13 @@ const listParameters = z.strictObject({
 });
 const cursorShape = z.tuple([z.iso.datetime(), z.uuid()]);
 
-const scopeOf = (identity: Identity) => (identity.accounts === "all" ? undefined : [...identity.accounts]);
+export const scopeOf = (identity: Identity) =>
+  identity.accounts === "all" ? undefined : [...identity.accounts];
 
-function requireFile(run: Run, now: Date): void {
+/** The file of a run; throws 410 when it had one, 409 while it has none. */
+export function requireFile(run: Pick<Run, "status" | "artifact" | "kind">, now: Date): Artifact {
   if (run.status === "succeeded" && run.artifact) {
-    if (!run.artifact.removed && new Date(run.artifact.expires_at) > now) return;
+    if (!run.artifact.removed && new Date(run.artifact.expires_at) > now) return run.artifact;
     throw new Gone(
       "artifact_expired",
       `This file expired at ${run.artifact.expires_at}; run the ${run.kind} again.`,

@@ -9,6 +9,7 @@ import * as contacts from "./0007-contacts.js";
 import * as binsInOrder from "./0008-bins-in-order.js";
 import * as exportParts from "./0009-export-parts.js";
 import * as admission from "./0010-admission.js";
+import * as artifacts from "./0011-artifacts.js";
 import * as changes from "./0015-changes.js";
 
 /** In order of application; a migration that has shipped is never edited. */
@@ -23,5 +24,6 @@ export const migrations: Record<string, Migration> = {
   "0008-bins-in-order": binsInOrder,
   "0009-export-parts": exportParts,
   "0010-admission": admission,
+  "0011-artifacts": artifacts,
   "0015-changes": changes,
 };

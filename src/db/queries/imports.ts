@@ -68,14 +68,22 @@ export async function spentUploads(
   return rows.map((row) => ({ accountId: row.account_id, runId: row.run_id, key: row.upload!.key }));
 }
 
-/** Says that the file is gone, unless the run was started over in the meantime: then it is still needed. */
-export async function markUploadRemoved(db: Db, accountId: string, runId: string): Promise<boolean> {
-  const result = await db
+/**
+ * Says that the file is gone, unless the run was started over in the meantime: then it is still needed. Returns the key of
+ * the file that nobody needs.
+ */
+export async function markUploadRemoved(
+  db: Db,
+  accountId: string,
+  runId: string,
+): Promise<string | undefined> {
+  const row = await db
     .updateTable("runs")
     .set({ upload: sql`upload || '{"removed": true}'` as never })
     .where("account_id", "=", accountId)
     .where("run_id", "=", runId)
     .where("status", "in", ["succeeded", "failed", "cancelled"])
+    .returning("upload")
     .executeTakeFirst();
-  return result.numUpdatedRows > 0n;
+  return row?.upload?.key;
 }

@@ -336,24 +336,35 @@ export async function idleRuns(db: Db, idleMs: number, limit: number): Promise<R
     .execute();
 }
 
-/** Whether a file of the store belongs to a run, as what it reads or has published, or may still become it. */
-export async function isArtifactLive(db: Db, runId: string, key: string): Promise<boolean> {
-  const row = await db
+/**
+ * Of these keys of the store, each with its run, those whose file the run reads, has published, or may still publish. One
+ * statement for all of them.
+ */
+export async function liveArtifacts(
+  db: Db,
+  files: readonly { runId: string; key: string }[],
+): Promise<Set<string>> {
+  if (files.length === 0) return new Set();
+  const rows = await db
     .selectFrom("runs")
-    .select(["status", "artifact", "upload"])
-    .where("run_id", "=", runId)
-    .executeTakeFirst();
-  if (!row) return false;
-  if (row.upload?.key === key) return !row.upload.removed;
-  if (row.status === "running" || row.artifact?.segments.some((one) => "key" in one && one.key === key))
-    return true;
-  const part = await db
+    .select(["run_id", "status", "artifact", "upload"])
+    .where("run_id", "=", sql<string>`any(${[...new Set(files.map(({ runId }) => runId))]}::uuid[])`)
+    .execute();
+  const parts = await db
     .selectFrom("export_parts")
-    .select("part")
-    .where("run_id", "=", runId)
-    .where("key", "=", key)
-    .executeTakeFirst();
-  return part !== undefined;
+    .select("key")
+    .where("run_id", "=", sql<string>`any(${rows.map((row) => row.run_id)}::uuid[])`)
+    .where("key", "is not", null)
+    .execute();
+  const ofParts = new Set(parts.map(({ key }) => key));
+  const runs = new Map(rows.map((row) => [row.run_id, row]));
+  const isLive = ({ runId, key }: { runId: string; key: string }) => {
+    const run = runs.get(runId);
+    if (run?.upload?.key === key) return !run.upload.removed;
+    const isOfFile = run?.artifact?.segments.some((segment) => "key" in segment && segment.key === key);
+    return run?.status === "running" || isOfFile || ofParts.has(key);
+  };
+  return new Set(files.filter(isLive).map(({ key }) => key));
 }
 
 /** Artifacts past their time: their files can go, their rows stay and say so. */

@@ -7,14 +7,28 @@ export interface ByteRange {
   end: number;
 }
 
-/** Where finished files live. Keys are made by our code (`<uuid>/<n>`); a malformed one throws. */
+/** What a file is called and what it is, for whoever gets it without us in between. */
+export interface FileLabel {
+  fileName: string;
+  contentType: string;
+}
+
+/** Of the keys that are asked about, those whose files somebody still needs. */
+export type LiveAmong = (keys: readonly string[]) => Promise<ReadonlySet<string>>;
+
+/** Where finished files live. Keys come from `newKey`; a malformed one throws. */
 export interface ArtifactStore {
+  /**
+   * The key for a file that is yet to be written, of a name that our code made (`<uuid>/<n>`). The key says whether the
+   * file is encrypted, and so, wherever it is kept, what the file has to be.
+   */
+  newKey(name: string): string;
   /**
    * Stores all of `source` under `key`, or nothing: before the promise resolves no reader sees the key, and a failed or
    * aborted write leaves nothing behind. Rejects with the source's error, the signal's reason, or the system's error (`code`
-   * ENOSPC when the disk is full).
+   * ENOSPC when the disk is full, `Unavailable` when the store is away).
    */
-  write(key: string, source: Readable | AsyncIterable<Buffer>, signal?: AbortSignal): Promise<Measure>;
+  write(key: string, source: Source, signal?: AbortSignal): Promise<Measure>;
   /** The bytes of a file, or undefined when there is none. Read the stream to its end or destroy it: it holds a file open. */
   open(key: string, range?: ByteRange): Promise<Readable | undefined>;
   /** Bytes of a file, or undefined when there is none. */
@@ -22,11 +36,21 @@ export interface ArtifactStore {
   /** Removes a file; one that is not there is no error. */
   remove(key: string): Promise<void>;
   /**
-   * Removes what nobody will come back for: files and half-written parts last changed more than `olderThanMs` before `now`
-   * whose key `isLive` denies. Returns how many were removed.
+   * A URL that gives out the file to whoever has it, for so long at most; undefined where the file can only be had
+   * through this service.
    */
-  sweep(isLive: (key: string) => Promise<boolean>, olderThanMs: number, now: Date): Promise<number>;
+  presign(key: string, label: FileLabel, forMs: number): Promise<string | undefined>;
+  /**
+   * Removes what nobody will come back for: files and half-written parts last changed more than `olderThanMs` before `now`
+   * whose key is not live. Returns how many were removed.
+   */
+  sweep(liveAmong: LiveAmong, olderThanMs: number, now: Date): Promise<number>;
 }
+
+export type Source = Readable | AsyncIterable<Buffer>;
+
+/** A sweep asks about so many keys at once. */
+export const SWEEP_BATCH = 1_000;
 
 /** Half-written files end so, hence no key may. */
 export const PART_SUFFIX = ".part";
@@ -40,4 +64,9 @@ export function isArtifactKey(key: string): boolean {
     !key.endsWith(PART_SUFFIX) &&
     key.split("/").every((part) => SEGMENT.test(part))
   );
+}
+
+/** For whatever a malformed key would otherwise become. */
+export function requireArtifactKey(key: string): void {
+  if (!isArtifactKey(key)) throw new Error("malformed artifact key");
 }

@@ -13,9 +13,17 @@ import {
 } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { type Measure, measured } from "../measure.js";
-import { type ArtifactStore, isArtifactKey, PART_SUFFIX } from "./artifact-store.js";
+import type { Measure } from "../measure.js";
+import {
+  type ArtifactStore,
+  isArtifactKey,
+  type LiveAmong,
+  PART_SUFFIX,
+  requireArtifactKey,
+  type Source,
+  SWEEP_BATCH,
+} from "./artifact-store.js";
+import { drain } from "./drain.js";
 
 const MISSING = new Set(["ENOENT", "ENOTDIR"]);
 const errorCode = (error: unknown): string => (error as NodeJS.ErrnoException | undefined)?.code ?? "";
@@ -35,12 +43,13 @@ export function createDiskStore(root: string): ArtifactStore {
   const syncBase = shared(() => syncFolder(base));
 
   function pathOf(key: string): string {
-    const path = join(base, key);
-    if (!isArtifactKey(key) || !path.startsWith(base + sep)) throw new Error("malformed artifact key");
-    return path;
+    requireArtifactKey(key);
+    return join(base, key);
   }
 
   return {
+    newKey: (name) => name,
+
     async write(key, source, signal) {
       const path = pathOf(key);
       const measure = await replaceFile(path, source, signal);
@@ -69,51 +78,49 @@ export function createDiskStore(root: string): ArtifactStore {
       await removeEmptyFolder(dirname(path));
     },
 
-    sweep: (isLive, olderThanMs, now) => sweep(base, isLive, now.getTime() - olderThanMs),
+    presign: async () => undefined,
+
+    sweep: (liveAmong, olderThanMs, now) => sweep(base, liveAmong, now.getTime() - olderThanMs),
   };
 }
-
-type Source = Parameters<ArtifactStore["write"]>[1];
 
 /** Writes beside `path` and renames, so that whoever finds the file finds all of it, on the disk. */
 async function replaceFile(path: string, source: Source, signal: AbortSignal | undefined): Promise<Measure> {
   const part = path + PART_SUFFIX;
-  const measure = measured();
-  let writeError: unknown;
   try {
     signal?.throwIfAborted();
     const file = await create(part);
+    let measure: Measure;
     try {
-      const save = (chunks: AsyncIterable<Buffer>) =>
-        writeFile(file, chunks).catch((error: unknown) => {
-          writeError = error;
-          throw error;
-        });
-      await untilAborted(pipeline(source, measure, save, signal ? { signal } : {}), signal);
+      measure = await drain(source, (chunks) => writeFile(file, chunks), signal);
       await file.sync();
     } finally {
       await file.close();
     }
     signal?.throwIfAborted();
     await rename(part, path);
-    return measure.result();
+    return measure;
   } catch (error) {
     // First: what failed the writing may fail the cleaning too.
     if (source instanceof Readable) source.destroy();
     await rm(part, { force: true });
     await removeEmptyFolder(dirname(part));
-    // The pipeline reports an abort, and a full disk too, as its own AbortError; the caller wants to know why.
-    if (signal?.aborted) throw signal.reason;
-    throw errorCode(error) === "ABORT_ERR" ? (writeError ?? error) : error;
+    throw error;
   }
 }
 
-async function sweep(
-  base: string,
-  isLive: (key: string) => Promise<boolean>,
-  limitMs: number,
-): Promise<number> {
+async function sweep(base: string, liveAmong: LiveAmong, limitMs: number): Promise<number> {
   let removed = 0;
+  let found: { path: string; key: string }[] = [];
+  const removeDead = async () => {
+    const live = await liveAmong(found.map(({ key }) => key));
+    for (const { path, key } of found) {
+      if (live.has(key)) continue;
+      await unlessMissing(unlink(path));
+      removed++;
+    }
+    found = [];
+  };
   for await (const { path, entry } of walk(base)) {
     const stats = await unlessMissing(stat(path));
     if (!stats || stats.mtimeMs >= limitMs) continue;
@@ -123,10 +130,10 @@ async function sweep(
     }
     const name = relative(base, path).split(sep).join("/");
     const key = name.endsWith(PART_SUFFIX) ? name.slice(0, -PART_SUFFIX.length) : name;
-    if (!isArtifactKey(key) || (await isLive(key))) continue;
-    await unlessMissing(unlink(path));
-    removed++;
+    if (isArtifactKey(key)) found.push({ path, key });
+    if (found.length >= SWEEP_BATCH) await removeDead();
   }
+  if (found.length > 0) await removeDead();
   return removed;
 }
 
@@ -137,21 +144,6 @@ async function create(part: string): Promise<FileHandle> {
   if (file) return file;
   await mkdir(dirname(part), { recursive: true });
   return open(part, "w", 0o640);
-}
-
-/** `work`, or the signal's reason at once: an iterable that never answers would hold up a pipeline even when aborted. */
-async function untilAborted(work: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (!signal) return work;
-  let onAbort = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason);
-  });
-  signal.addEventListener("abort", onAbort);
-  try {
-    await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-  }
 }
 
 /** Makes the names in a folder durable. */
