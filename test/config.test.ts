@@ -34,7 +34,7 @@ const defaults = () => loadConfig({ CONFIG_DIR: folder });
 
 /** The assignments of a file of environment variables. */
 const assignments = (text: string) =>
-  Object.fromEntries([...text.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]));
+  Object.fromEntries([...text.matchAll(/^([A-Z0-9_]+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]));
 
 describe(".env.example", () => {
   it("names every variable, each with a comment, and no other", async () => {

@@ -32,6 +32,7 @@ test("an account is created with its watermark, read, changed and listed", async
     settings: defaults,
     settings_version: 1,
     quotas: { weight: 1, max_running: 16, max_waiting: 10_000, max_export_rows: 0 },
+    files: { retention_hours: 168, quota_bytes: 0, used_bytes: 0 },
   };
   expect([made.status, made.json]).toEqual([201, shop]);
   const { rows } = await app.context.pool.query(
@@ -45,7 +46,7 @@ test("an account is created with its watermark, read, changed and listed", async
   const changed = await admin("PATCH", path, { body: { name: null, time_zone: "Europe/Berlin" } });
   expect(changed.json).toEqual({ ...shop, name: null, pending_time_zone: "Europe/Berlin" });
   const listed = (await admin("GET", "/analytics/accounts")).json.data;
-  const { settings: _, settings_version: __, quotas: ___, ...brief } = changed.json;
+  const { settings: _, settings_version: __, quotas: ___, files: ____, ...brief } = changed.json;
   expect(listed).toContainEqual(brief);
   expect((await admin("PATCH", path, { body: {} })).json).toEqual(changed.json);
   expect((await admin("PATCH", "/analytics/accounts/none", { body: { name: "x" } })).status).toBe(404);
@@ -241,4 +242,20 @@ test("lists of accounts and channels come in pages", async () => {
     expect(seen.filter((id) => id.startsWith("page-"))).toEqual(ids);
     expect(new Set(seen).size).toBe(seen.length);
   }
+});
+
+test("an account's files have a time and a quota of their own, until that is taken back", async () => {
+  const path = "/analytics/accounts/files";
+  await admin("POST", "/analytics/accounts", { body: { account_id: "files" } });
+  const patch = async (files: unknown) => (await admin("PATCH", path, { body: { files } })).json;
+  expect((await patch({ quota_bytes: 1_000, retention_hours: 48 })).files).toEqual({
+    retention_hours: 48,
+    quota_bytes: 1_000,
+    used_bytes: 0,
+  });
+  expect((await patch({ quota_bytes: null })).files).toMatchObject({ retention_hours: 48, quota_bytes: 0 });
+  expect((await patch({ retention_hours: null })).files).toMatchObject({ retention_hours: 168 });
+  expect((await patch({ retention_hours: 0 })).errors[0].path).toBe("files.retention_hours");
+  expect((await patch({ quota_bytes: -1 })).errors[0].path).toBe("files.quota_bytes");
+  expect((await patch({ quota: 1 })).errors[0].path).toBe("files.quota");
 });

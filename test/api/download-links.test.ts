@@ -1,16 +1,19 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Readable } from "node:stream";
+import { Readable, Writable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import winston from "winston";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { createDownloadLink, deleteEndedLinks } from "../../src/db/queries/download-links.js";
 import { insertRun } from "../../src/db/queries/runs.js";
 import { downloadUrl } from "../../src/exports/artifacts/download-url.js";
+import { startWorkers } from "../../src/workers/start-workers.js";
 import { call, type Reply, startTestApp, type TestApp } from "../support/app.js";
 import { hasSwift, startS3, type TestS3 } from "../support/s3.js";
+import { seedMessages, seedRange } from "../support/work.js";
 
 const HOUR = 3_600_000;
 const CONTENT = "0123456789";
@@ -215,6 +218,31 @@ describe("a download link", () => {
     expect(rows).toEqual([{ found: 0 }]);
   });
 
+  it("keeps its secret out of the log", async () => {
+    const { url, id } = (await ask(await finishedRun())).json;
+    let written = "";
+    const stream = new Writable({
+      write(chunk, _encoding, done) {
+        written += String(chunk);
+        done();
+      },
+    });
+    const { log } = app.context;
+    log.configure({
+      level: "debug",
+      format: log.format,
+      transports: [new winston.transports.Stream({ stream })],
+    });
+    try {
+      for (const tail of ["", "?a=b", "/more", "%2e"]) await follow(url + tail);
+      await vi.waitFor(() => expect(written.match(/"request"/g)).toHaveLength(4));
+    } finally {
+      log.configure({ silent: true });
+    }
+    expect(written).toContain(`/analytics/downloads/${id}.…`);
+    expect(written).not.toContain(url.slice(-43));
+  });
+
   it("is the business of analysts of the account alone", async () => {
     const runId = await finishedRun();
     const { id } = (await ask(runId)).json;
@@ -350,16 +378,41 @@ describe.skipIf(!hasSwift)("with files in S3", () => {
     const head = await follow(local, "HEAD");
     expect([head.status, head.headers.get("content-length")]).toEqual([200, "10"]);
     expect(await outcomesOf(runId, linkId, 2)).toEqual(["looked", "redirected"]);
-    await other.context.artifacts.remove(
-      (
-        await other.context.db
-          .selectFrom("runs")
-          .select("artifact")
-          .where("run_id", "=", runId)
-          .executeTakeFirstOrThrow()
-      ).artifact!.key,
-    );
+    await other.context.artifacts.remove(other.context.artifacts.newKey(`${runId}/1`));
     expect(await follow(local)).toMatchObject({ status: 410, json: { code: "artifact_missing" } });
+  });
+
+  it("a report is made by a worker, encrypted on its way there, and downloaded by ranges", async () => {
+    const env = s3.env({
+      API_KEY: app.adminKey,
+      ARTIFACT_KEYS: `k1:${Buffer.alloc(32, 7).toString("base64")}`,
+    });
+    await using other = await startTestApp({ env });
+    const messages = await seedMessages(other.context, "shop");
+    const workers = await startWorkers(other.context);
+    try {
+      const send = (method: string, path: string, more: object = {}) =>
+        call(other.url, method, path, { key: app.adminKey, ...more });
+      const asked = await send("POST", "/analytics/reports", {
+        body: { account_id: "shop", template: "message-log", format: "csv", ...seedRange },
+      });
+      const done = await vi.waitFor(
+        async () => {
+          const { json } = await send("GET", asked.headers.get("location")!);
+          expect(json.status).toBe("succeeded");
+          return json;
+        },
+        { timeout: 20_000 },
+      );
+      const file = await send("GET", done.links.download);
+      expect(file.text.split("\r\n").filter(Boolean)).toHaveLength(messages + 1);
+      expect(createHash("sha256").update(file.text).digest("hex")).toBe(done.artifact.sha256);
+      const part = await send("GET", done.links.download, { headers: { range: "bytes=3-40" } });
+      expect([part.status, part.text]).toEqual([206, file.text.slice(3, 41)]);
+      expect(await s3.objects()).toContain(`files/${done.id}/1.sealed`);
+    } finally {
+      await workers.drain(2_000);
+    }
   });
 
   it.each([
