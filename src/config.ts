@@ -32,7 +32,8 @@ const namedKeys = z.string().transform((text, context) => {
         `entry ${index + 1} is not id:key, an id of at most 32 letters, digits, - or _, and ${KEY_BYTES} bytes in base64`,
       );
   });
-  if (new Set(keys.map(({ id }) => id)).size !== keys.length) issue("two keys have the same id");
+  const ids = keys.map(({ id }) => id).filter(Boolean);
+  if (new Set(ids).size !== ids.length) issue("two keys have the same id");
   return keys;
 });
 const flag = z.enum(["true", "false"]).transform((text) => text === "true");
@@ -333,6 +334,11 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
           `${name}: required with NODE_ENV=production (the embedded defaults are for trying it out)`,
         );
   }
+  if (
+    given.S3_BUCKET === undefined &&
+    (given.S3_ENDPOINT !== undefined || given.S3_ACCESS_KEY_ID !== undefined)
+  )
+    problems.push("S3_BUCKET: required with the other S3_… settings, or files would stay in DATA_DIR");
   if ((given.S3_ACCESS_KEY_ID === undefined) !== (given.S3_SECRET_ACCESS_KEY === undefined))
     problems.push("S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY: set both of them, or neither");
   if (problems.length > 0 || !values || !performance || !security) throw new ConfigError(problems);

@@ -133,6 +133,44 @@ describe("loadConfig", () => {
     expect(Object.isFrozen(config.secrets)).toBe(true);
   });
 
+  it("takes keys for files that can be what they say, and says of no other what it is", () => {
+    const key = (fill: number, bytes = 32) => Buffer.alloc(bytes, fill).toString("base64");
+    const keys = `2026:${key(1)}, 2025:${key(2)}`;
+    expect(loadConfig({ CONFIG_DIR: folder, ARTIFACT_KEYS: keys }).secrets.artifactKeys).toEqual([
+      { id: "2026", key: key(1) },
+      { id: "2025", key: key(2) },
+    ]);
+    const problems = problemsOf({
+      ARTIFACT_KEYS: `ok:${key(1)},short:${key(7, 16)},${key(7)},a b:${key(7)}`,
+    });
+    expect(problems.map((problem) => problem.slice(0, 24))).toEqual([
+      "ARTIFACT_KEYS: entry 2 i",
+      "ARTIFACT_KEYS: entry 3 i",
+      "ARTIFACT_KEYS: entry 4 i",
+    ]);
+    expect(problems.join()).not.toContain(key(7).slice(0, 10));
+    expect(problemsOf({ ARTIFACT_KEYS: `a:${key(1)},a:${key(2)}` })).toEqual([
+      "ARTIFACT_KEYS: two keys have the same id",
+    ]);
+  });
+
+  it("keeps files in S3 where a bucket is named, and wants what belongs together", () => {
+    const s3 = (env: Record<string, string>) => loadConfig({ CONFIG_DIR: folder, ...env }).artifacts.s3;
+    expect(s3({})).toBeUndefined();
+    expect(s3({ S3_BUCKET: "files", S3_PREFIX: "/a/b/" })).toEqual({
+      bucket: "files",
+      prefix: "a/b/",
+      region: "us-east-1",
+      endpoint: undefined,
+      forcePathStyle: false,
+      accessKeyId: undefined,
+      redirects: true,
+    });
+    expect(problemsOf({ S3_ENDPOINT: "http://127.0.0.1:9000" })[0]).toMatch(/^S3_BUCKET: required/);
+    expect(problemsOf({ S3_BUCKET: "files", S3_ACCESS_KEY_ID: "id" })[0]).toMatch(/set both of them/);
+    expect(problemsOf({ S3_BUCKET: "files", S3_ENDPOINT: "ftp://x" })[0]).toMatch(/^S3_ENDPOINT/);
+  });
+
   it("reads a value from the file that NAME_FILE names", async () => {
     const file = join(folder, "key");
     await writeFile(file, "  a-key-from-a-file\n");

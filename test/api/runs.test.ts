@@ -68,6 +68,27 @@ async function rowOnly(kind: string, status: string, more = "{}"): Promise<strin
 }
 
 describe("asking for a report", () => {
+  it("is refused while the account's files have used up its quota, and so is a retry", async () => {
+    const { artifact } = (await finished(await ask("reports", report))) as { artifact?: { bytes: number } };
+    const quota = (bytes: number | null) =>
+      send("PATCH", "/analytics/accounts/shop", { files: { quota_bytes: bytes } });
+    const { used_bytes } = (await quota(1)).json.files;
+    expect(used_bytes).toBeGreaterThanOrEqual(artifact!.bytes);
+    const over = { status: 409, json: { code: "quota_exceeded" } };
+    const refused = await ask("reports", report, { "idempotency-key": "over-quota" });
+    expect(refused).toMatchObject(over);
+    expect(refused.json.detail).toContain(`take ${used_bytes} bytes, and may take 1;`);
+    expect(
+      await ask("exports", { ...seedRange, account_id: "shop", dataset: "messages", format: "csv" }),
+    ).toMatchObject(over);
+    const failed = await rowOnly("report", "failed");
+    expect(await send("POST", `/analytics/reports/${failed}/retry`)).toMatchObject(over);
+    await quota(null);
+    const accepted = await ask("reports", report, { "idempotency-key": "over-quota" });
+    await finished(accepted);
+    await app.context.pool.query("delete from runs where run_id = $1", [failed]);
+  });
+
   it("is accepted at once, shows how far it is, and ends in a file", async () => {
     const accepted = await ask("reports", report);
     expect(accepted.status).toBe(202);
