@@ -1,4 +1,5 @@
-import { pipeline, Readable } from "node:stream";
+import { once } from "node:events";
+import { pipeline, Readable, type Transform } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { tally } from "../measure.js";
 import type { ArtifactStore, ByteRange } from "./artifact-store.js";
@@ -78,8 +79,12 @@ async function openRange(
   return stored && through(stored, opened({ sealing }, window));
 }
 
-/** Either one ends the other; whoever reads is told of every error. */
-function through(stored: Readable, transform: ReturnType<typeof opened>): Readable {
+/**
+ * Resolves once the first of it has proved to be what was written, so that a file which is not can still be answered with an
+ * error. Either stream ends the other; whoever reads is told of every error.
+ */
+async function through(stored: Readable, transform: Transform): Promise<Readable> {
   pipeline(stored, transform, () => {});
+  await once(transform, "readable");
   return transform;
 }
