@@ -216,8 +216,8 @@ describe("keys", () => {
   test("that are missing are named", async () => {
     const inner = memory();
     const key = await write(encryptedStore(inner, createKeyRing([oldKey])));
+    // Before anything is given out, so that it can be answered.
     for (const ring of [createKeyRing([newKey]), createKeyRing([])])
-      // Before anything is given out, so that it can be answered.
       for (const range of [undefined, { start: 0, end: 9 }])
         await expect(encryptedStore(inner, ring).open(key, range)).rejects.toMatchObject({
           code: "file_key_missing",
