@@ -47,7 +47,8 @@ async function storeFile(): Promise<string> {
   }
   const { sha256 } = await createDiskStore(join(folder, "artifacts")).write(key, bytes());
   const artifact = {
-    ...{ key, file_name: "a.csv", content_type: "text/csv", bytes: FILE_BYTES, rows: 1, sha256 },
+    segments: [{ key, bytes: FILE_BYTES }],
+    ...{ file_name: "a.csv", content_type: "text/csv", bytes: FILE_BYTES, rows: 1, sha256 },
     expires_at: "2100-01-01T00:00:00.000Z",
   };
   await app.context.pool.query(
