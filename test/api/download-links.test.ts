@@ -31,15 +31,22 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true, force: true });
 });
 
+async function queuedRun({ context }: TestApp = app): Promise<string> {
+  const run = await insertRun(context.db, {
+    accountId: "shop",
+    kind: "report",
+    priority: "interactive",
+    params: {},
+    requestedBy: "test",
+    maxWaiting: 1_000,
+  });
+  return run!.run_id;
+}
+
 /** A report that is done, with its file. */
 async function finishedRun(of: TestApp = app, content: string = CONTENT): Promise<string> {
   const { context } = of;
-  const { run_id: runId } = await insertRun(context.db, {
-    accountId: "shop",
-    kind: "report",
-    params: {},
-    requestedBy: "test",
-  });
+  const runId = await queuedRun(of);
   const key = context.artifacts.newKey(`${runId}/1`);
   const measure = await context.artifacts.write(key, Readable.from([Buffer.from(content)]));
   const artifact = {
@@ -278,17 +285,12 @@ describe("a download link", () => {
       [{ extra: 1 }, "extra"],
     ] as const)
       expect((await ask(runId, body)).json.errors).toEqual([expect.objectContaining({ path })]);
-    const queued = await insertRun(app.context.db, {
-      accountId: "shop",
-      kind: "report",
-      params: {},
-      requestedBy: "test",
-    });
-    expect(await ask(queued.run_id)).toMatchObject({ status: 409, json: { code: "not_ready" } });
+    const queued = await queuedRun();
+    expect(await ask(queued)).toMatchObject({ status: 409, json: { code: "not_ready" } });
     expect(
       await createDownloadLink(app.context.db, {
         accountId: "shop",
-        runId: queued.run_id,
+        runId: queued,
         requestedBy: "test",
         expiresAt: new Date(Date.now() + HOUR),
       }),
