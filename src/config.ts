@@ -37,6 +37,17 @@ const namedKeys = z.string().transform((text, context) => {
   return keys;
 });
 const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+/** Items between commas. */
+const list = <T extends z.ZodType<unknown, string>>(item: T) =>
+  z
+    .string()
+    .transform((text) =>
+      text
+        .split(",")
+        .map((part) => part.trim())
+        .filter(Boolean),
+    )
+    .pipe(z.array(item));
 
 /** Every environment variable the service reads. `.env.example` and docs/config.md are generated from this. */
 export const environment = z.object({
@@ -181,6 +192,35 @@ export const environment = z.object({
     .min(8)
     .optional()
     .describe("The text that you gave Meta as the verify token of the webhook."),
+  WEBHOOK_ALLOW_HTTP: z
+    .stringbool()
+    .default(false)
+    .describe("Whether webhooks may go to `http://` too, where anybody on the way can read them."),
+  WEBHOOK_PORTS: list(z.string().regex(/^\d+$/).transform(Number).pipe(z.number().min(1).max(65_535)))
+    .default([443, 8443])
+    .describe("Ports that webhooks may go to, separated by commas. Add 80 for `http://`."),
+  WEBHOOK_PRIVATE_NETWORKS: list(z.union([z.cidrv4(), z.cidrv6()], "must be a network as 10.1.0.0/16"))
+    .default([])
+    .describe(
+      "Networks (CIDR), separated by commas, that webhooks may go to although they are not public. Name as little as possible.",
+    ),
+  SMTP_URL: z
+    .url({ protocol: /^smtps?$/ })
+    .optional()
+    .describe(
+      "Server that takes the mails, `smtps://user:password@host:465` or `smtp://…:587`; a password needs TLS. Without it there is no mail.",
+    ),
+  MAIL_FROM: z
+    .string()
+    .regex(
+      /^(?:[^<>@"\p{Cc}]+ <[^\s<>@"]+@[^\s<>@"]+>|[^\s<>@"]+@[^\s<>@"]+)$/u,
+      "must be an address, or `Name <address>`",
+    )
+    .optional()
+    .describe("Sender of the mails, an address or `Name <address>`. Required with SMTP_URL."),
+  MAIL_ATTACHMENT_MAX_BYTES: count(0, 100 * 1024 * 1024)
+    .default(5 * 1024 * 1024)
+    .describe("Bytes up to which a file is attached to its mail; a larger one is linked."),
   WAHA_HMAC_KEY: secretList
     .default([])
     .describe(
@@ -341,6 +381,8 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     problems.push("S3_BUCKET: required with the other S3_… settings, or files would stay in DATA_DIR");
   if ((given.S3_ACCESS_KEY_ID === undefined) !== (given.S3_SECRET_ACCESS_KEY === undefined))
     problems.push("S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY: set both of them, or neither");
+  if ((given.SMTP_URL === undefined) !== (given.MAIL_FROM === undefined))
+    problems.push("SMTP_URL and MAIL_FROM: set both or neither");
   if (problems.length > 0 || !values || !performance || !security) throw new ConfigError(problems);
   return deepFreeze(group(values, performance, security));
 }
@@ -406,6 +448,19 @@ function group(
       s3: groupS3(values),
     },
     publicUrl: values.PUBLIC_URL,
+    webhooks: {
+      allowHttp: values.WEBHOOK_ALLOW_HTTP,
+      ports: values.WEBHOOK_PORTS,
+      privateNetworks: values.WEBHOOK_PRIVATE_NETWORKS,
+    },
+    mail:
+      values.SMTP_URL !== undefined && values.MAIL_FROM !== undefined
+        ? {
+            smtpUrl: values.SMTP_URL,
+            from: values.MAIL_FROM,
+            attachmentMaxBytes: values.MAIL_ATTACHMENT_MAX_BYTES,
+          }
+        : undefined,
     secrets: {
       apiKey: values.API_KEY,
       whatsappAppSecrets: values.WHATSAPP_APP_SECRET,

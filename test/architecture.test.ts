@@ -115,7 +115,7 @@ describe("importing", () => {
   it("a module of the service opens nothing and says nothing", async () => {
     const modules = sourceFiles.filter(
       (file) =>
-        /^(api|jobs|db|sources|analytics|exports|workers|embedded|supervisor)\//.test(file) &&
+        /^(api|jobs|db|sources|analytics|delivery|exports|workers|embedded|supervisor)\//.test(file) &&
         !isProgram(file),
     );
     expect(modules.length).toBeGreaterThan(50);

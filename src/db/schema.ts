@@ -23,6 +23,8 @@ export interface Database {
   quarantined_events: QuarantinedEventsTable;
   download_links: DownloadLinksTable;
   download_uses: DownloadUsesTable;
+  webhook_endpoints: WebhookEndpointsTable;
+  deliveries: DeliveriesTable;
 }
 
 type Json<T> = ColumnType<T, string, string>;
@@ -328,4 +330,74 @@ interface DownloadUsesTable {
   range_end: number | null;
   /** `delivered`, `redirected`, `looked` (HEAD, or nothing to send again), `cut`, or the code of the refusal. */
   outcome: string;
+}
+
+/** What can be told to a webhook endpoint; those of a run are told where its `notify` names the endpoint. */
+export const webhookEvents = [
+  "run.succeeded",
+  "run.failed",
+  "run.cancelled",
+  "schedule.disabled",
+  "endpoint.disabled",
+] as const;
+export type WebhookEvent = (typeof webhookEvents)[number];
+
+/** `gone`: it answered 410; `failing`: nothing but failures for days; `by_request`: somebody switched it off. */
+export type DisabledReason = "gone" | "failing" | "by_request";
+
+interface WebhookEndpointsTable {
+  account_id: string;
+  endpoint_id: Generated<string>;
+  url: string;
+  events: WebhookEvent[];
+  description: string | null;
+  secret: Buffer;
+  /** Signs too until its time is over: receivers need a while to learn the new one. */
+  previous_secret: Buffer | null;
+  previous_secret_until: Date | null;
+  failing_since: Date | null;
+  resume_at: Date | null;
+  disabled_at: Date | null;
+  disabled_reason: DisabledReason | null;
+  created_at: Generated<Date>;
+}
+
+export type DeliveryStatus = "pending" | "delivered" | "failed" | "cancelled";
+
+export interface MailTarget {
+  to: string;
+  subject?: string | null;
+  locale?: string | null;
+}
+
+/** One attempt; without `outcome` it is under way, or its worker died. */
+export interface AttemptEntry {
+  attempt: number;
+  started_at: string;
+  finished_at?: string;
+  outcome?: "delivered" | "failed" | "handed_back";
+  /** Why it failed, never what the other side said. */
+  code?: string;
+  /** Of HTTP or SMTP. */
+  status?: number;
+}
+
+interface DeliveriesTable {
+  account_id: string;
+  delivery_id: Generated<string>;
+  event: WebhookEvent | "endpoint.test";
+  run_id: string | null;
+  generation: number | null;
+  place: Generated<number>;
+  endpoint_id: string | null;
+  mail: NullableJson<MailTarget>;
+  /** What the event says, where it is not about a run. */
+  data: NullableJson<Record<string, unknown>>;
+  status: Generated<DeliveryStatus>;
+  attempts: Generated<number>;
+  base_attempt: Generated<number>;
+  next_attempt_at: Generated<Date>;
+  log: ColumnType<AttemptEntry[], string | undefined, string>;
+  created_at: Generated<Date>;
+  finished_at: Date | null;
 }

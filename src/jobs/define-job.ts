@@ -1,12 +1,21 @@
 import type { z } from "zod";
 import type { Db } from "../db/client.js";
 import type { CopySource } from "../db/copy.js";
+import type { Egress } from "../delivery/egress.js";
+import type { Mailer } from "../delivery/mailer.js";
 import type { ArtifactStore } from "../exports/artifacts/artifact-store.js";
 import type { Log } from "../log.js";
 import type { Admission } from "./admission.js";
 
 /** Queues by latency class, not by feature. */
-export const queueNames = ["aggregation", "reports", "exports", "imports", "maintenance"] as const;
+export const queueNames = [
+  "aggregation",
+  "reports",
+  "exports",
+  "imports",
+  "delivery",
+  "maintenance",
+] as const;
 export type QueueName = (typeof queueNames)[number];
 
 export interface EnqueueOptions {
@@ -42,6 +51,10 @@ export interface JobContext extends Admission {
   /** Takes a job that has not started out of the queue. */
   removeJob(queue: QueueName, id: string): Promise<void>;
   settings: JobSettings;
+  /** Where webhooks may go. */
+  egress: Egress;
+  /** Undefined where no SMTP server is configured. */
+  mailer: Mailer | undefined;
   job: {
     id: string;
     /** When it was added; the "when" of scheduled jobs. */

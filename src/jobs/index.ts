@@ -5,6 +5,7 @@ import { buildReport } from "./build-report.js";
 import { buildZone } from "./build-zone.js";
 import { checkDrift } from "./check-drift.js";
 import type { AnyJob } from "./define-job.js";
+import { findDueDeliveries } from "./find-due-deliveries.js";
 import { findLag } from "./find-lag.js";
 import { findRetention } from "./find-retention.js";
 import { findStaleConversations } from "./find-stale-conversations.js";
@@ -15,7 +16,9 @@ import { importFile } from "./import-file.js";
 import { maintainPartitions } from "./maintain-partitions.js";
 import { maintainZones } from "./maintain-zones.js";
 import { rebuildConversationsJob } from "./rebuild-conversations.js";
+import { sendDeliveries } from "./send-deliveries.js";
 import { settleRollupsJob } from "./settle-rollups.js";
+import { sweepDeliveries } from "./sweep-deliveries.js";
 import { sweepFiles } from "./sweep-files.js";
 import { sweepRuns } from "./sweep-runs.js";
 
@@ -30,11 +33,14 @@ export const jobs: readonly AnyJob[] = [
   importFile,
   aggregate,
   buildZone,
+  sendDeliveries,
+  findDueDeliveries,
   findLag,
   findStaleConversations,
   findUnsettled,
   sweepRuns,
   sweepFiles,
+  sweepDeliveries,
   maintainPartitions,
   maintainZones,
   checkDrift,

@@ -10,6 +10,7 @@ import { dateOrders } from "../sources/imports/chat-dates.js";
 import { columnsOf, importColumnNames } from "../sources/imports/columns.js";
 import { encodings } from "../sources/imports/text-encoding.js";
 import { changeCursor } from "./change-cursor.js";
+import { notifyTargets } from "./notify-targets.js";
 
 /**
  * What can be asked for, as the HTTP body says it. The same schema reads the parameters that a run's row has kept, so
@@ -90,6 +91,7 @@ export const reportRequest = z
     group_by: messageFields.group_by.prefault(["template"]),
     filters: messageFields.filters,
     compression,
+    notify: notifyTargets.optional(),
   })
   .superRefine(endsAfterItStarts)
   .superRefine(optionsFitFormat);
@@ -104,6 +106,7 @@ const exportFields = {
   csv: csvRequest.optional(),
   ...range,
   compression,
+  notify: notifyTargets.optional(),
 };
 
 const someColumns = (columns: readonly Column[]) =>

@@ -1,4 +1,5 @@
 import { isDatabaseAway } from "../db/errors.js";
+import { targetsOfRun } from "../db/queries/deliveries.js";
 import {
   beatRun,
   type Claim,
@@ -15,6 +16,7 @@ import type { GivenUpContext, JobContext } from "./define-job.js";
 import { startHeart } from "./heart.js";
 import { Interrupted } from "./interrupted.js";
 import { removeFile } from "./remove-file.js";
+import { sendDeliveries } from "./send-deliveries.js";
 
 export interface RunWork {
   run: Run;
@@ -58,16 +60,28 @@ export async function withRun(
     const published = await settleRun(context.db, claim, { status: "succeeded", ...outcome }, progress);
     if (published) {
       tookMs = performance.now() - startedAtMs;
+      await wakeDeliveries(run, context);
       return { run: key.runId, rows: progress.rows, bytes: progress.bytes };
     }
     await discard(outcome);
     return await afterLosing(context, claim);
   } catch (error) {
     await heart.stop();
-    return await settleError(context, claim, signal.aborted ? signal.reason : error);
+    return await settleError(context, run, claim, signal.aborted ? signal.reason : error);
   } finally {
     // Its place is free, for whoever is next.
     await context.admit(run.kind, run.account_id, tookMs);
+  }
+}
+
+/** Asks for what the end of the run has to tell. Its rows are there by now: what is not asked for here is found due. */
+async function wakeDeliveries(run: Run, { db, enqueue, log }: JobContext): Promise<void> {
+  if (!run.params.notify) return;
+  try {
+    for (const target of await targetsOfRun(db, run.account_id, run.run_id))
+      await enqueue(sendDeliveries, target);
+  } catch (error) {
+    log.warn("deliveries not asked for yet; they will be found due", { error });
   }
 }
 
@@ -80,6 +94,7 @@ async function afterLosing(context: JobContext, claim: Claim): Promise<Record<st
 /** Writes down what the error means for the run, then hands it to the job wrapper, which decides about a retry. */
 async function settleError(
   context: JobContext,
+  run: Run,
   claim: Claim,
   thrown: unknown,
 ): Promise<Record<string, unknown>> {
@@ -89,6 +104,7 @@ async function settleError(
     if (error.why === "fenced") return afterLosing(context, claim);
     if (error.why === "cancelled") {
       await settleRun(db, claim, { status: "cancelled" });
+      await wakeDeliveries(run, context);
       return { cancelled: true };
     }
   }
@@ -103,6 +119,7 @@ async function settleError(
     claim,
     final ? { status: "failed", error: shown } : { status: "queued", error: shown, spendAttempt: true },
   );
+  if (final) await wakeDeliveries(run, context);
   throw error;
 }
 

@@ -3,6 +3,8 @@ import { type Job, WaitingError, Worker } from "bullmq";
 import { type Context, queueStore } from "../context.js";
 import { createPool } from "../db/client.js";
 import { createCopySource } from "../db/copy.js";
+import { createEgress } from "../delivery/egress.js";
+import { createMailer } from "../delivery/mailer.js";
 import { type AnyJob, queueNames } from "../jobs/define-job.js";
 import { jobs } from "../jobs/index.js";
 import { Interrupted } from "../jobs/interrupted.js";
@@ -19,6 +21,8 @@ import { type JobEnd, type JobServices, runJob } from "./run-job.js";
 export const MAX_STALLS = 4;
 /** A COPY that brings nothing for so long has lost its server: the first row of a rare filter may take its time. */
 const COPY_SILENCE_MS = 65 * 60_000;
+/** Deliveries only wait for others, and one that waits long must not hold up the rest. */
+const JOBS_IN_PLACE_OF_ONE = 8;
 /** How long a drained job has to let go after it was told to: well within `CLOSING_MS`. */
 const HAND_BACK_MS = 5_000;
 
@@ -78,6 +82,8 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
       exportPartRows: config.exports.partRows,
       exportParallelism: config.exports.parallelism,
     },
+    egress: createEgress(config.webhooks),
+    mailer: config.mail && createMailer(config.mail),
     worker: `${hostname()}/${process.pid}`,
     shutdown: shutdown.signal,
     observe: options.observe ?? (() => {}),
@@ -92,7 +98,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
     const { connection, backend } = store.workerArguments;
     const settings = {
       connection: connection as never,
-      concurrency: config.workers.concurrency,
+      concurrency: config.workers.concurrency * (name === "delivery" ? JOBS_IN_PLACE_OF_ONE : 1),
       lockDuration: config.workers.lockMs,
       lockRenewTime: config.workers.lockMs / 3,
       stalledInterval: config.workers.stalledCheckMs,

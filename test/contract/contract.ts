@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished } from "vitest";
 import { z } from "zod";
 import { openContext, queueStore } from "../../src/context.js";
 import { createCopySource } from "../../src/db/copy.js";
+import { createEgress } from "../../src/delivery/egress.js";
 import { createDiskStore } from "../../src/exports/artifacts/disk.js";
 import {
   type AnyJob,
@@ -158,6 +159,8 @@ const lentBy = ({ context }: TestApp): JobContext => ({
   stateOf: context.queues.stateOf,
   removeJob: context.queues.remove,
   settings: testSettings,
+  egress: createEgress(context.config.webhooks),
+  mailer: undefined,
   job: { id: "test", addedAt: new Date(), isLastAttempt: false },
   worker: "test",
 });

@@ -9,6 +9,7 @@ import { insertEvents, type NewEvent } from "../../src/db/queries/insert-events.
 import { insertRun, type Run, type RunKey } from "../../src/db/queries/runs.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
 import type { RunKind } from "../../src/db/schema.js";
+import { createEgress } from "../../src/delivery/egress.js";
 import type { ArtifactStore } from "../../src/exports/artifacts/artifact-store.js";
 import { createDiskStore } from "../../src/exports/artifacts/disk.js";
 import { openSegments } from "../../src/exports/artifacts/segments.js";
@@ -72,6 +73,8 @@ export async function openWork(given?: { test: TestDb; artifactRoot: string }): 
         stateOf: async (): Promise<JobState> => "unknown",
         removeJob: async () => {},
         settings: testSettings,
+        egress: createEgress({ allowHttp: false, ports: [443], privateNetworks: [] }),
+        mailer: undefined,
         job: { id: "test", addedAt: new Date(), isLastAttempt: false },
         worker: "test",
         ...overrides,

@@ -49,7 +49,7 @@ export function importRoutes(context: Context): Route[] {
             });
             if (!run) throw tooManyWaiting(context, account, "import");
             taken = true;
-            return acceptRun(context, run, PATH, run.position);
+            return acceptRun(context, run, run.position);
           });
         } finally {
           // A repeated request, or one that failed: its copy of the file belongs to nobody.

@@ -3,6 +3,7 @@ import type { Route } from "../route.js";
 import { accountRoutes } from "./accounts.js";
 import { adminRoutes } from "./admin.js";
 import { channelRoutes } from "./channels.js";
+import { deliveryRoutes } from "./deliveries.js";
 import { diagnosticsRoutes } from "./diagnostics.js";
 import { downloadLinkRoutes } from "./download-links.js";
 import { downloadRoutes } from "./downloads.js";
@@ -20,6 +21,7 @@ import { runRoutes } from "./runs.js";
 import { streamExportRoutes } from "./stream-export.js";
 import { timelineRoutes } from "./timeline.js";
 import { webSourceRoutes } from "./web-sources.js";
+import { webhookEndpointRoutes } from "./webhook-endpoints.js";
 import { whatsappCloudRoutes } from "./whatsapp-cloud.js";
 
 /** Every route of the API, the only list of them. Their order does not matter. */
@@ -45,4 +47,6 @@ export const apiRoutes = (context: Context): Route[] => [
   ...downloadRoutes(context),
   ...importRoutes(context),
   ...streamExportRoutes(context),
+  ...webhookEndpointRoutes(context),
+  ...deliveryRoutes(context),
 ];

@@ -7,15 +7,17 @@ import { outlookOf } from "../../db/queries/admission.js";
 import { findRun, insertRun, listRuns, type Run, requestCancel, restartRun } from "../../db/queries/runs.js";
 import type { Artifact, Role, RunKind, RunPriority } from "../../db/schema.js";
 import { Conflict, Gone, NotFound, TooManyRequests } from "../../errors.js";
+import type { NotifyTargets } from "../../jobs/notify-targets.js";
+import { presentRun, runPaths } from "../../jobs/present-run.js";
 import { aggregationRequest, exportRequest, reportRequest } from "../../jobs/run-requests.js";
 import { readJsonBody } from "../body.js";
 import { sendFile } from "../download.js";
 import { type Answer, withIdempotency } from "../idempotency.js";
 import { accountNotFound, type Identity, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
+import { requireReachable } from "../notify.js";
 import { decodeCursor, pageParameters, toPage } from "../pagination.js";
 import { presentManifest } from "../present-manifest.js";
-import { presentRun } from "../present-run.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
 import { accountIdText } from "./accounts.js";
 import { dropEndedJob } from "./admin.js";
@@ -25,11 +27,14 @@ const WAITING_RETRY_SECONDS = 60;
 
 interface Resource {
   kind: RunKind;
-  path: string;
   /** Of what is asked for over HTTP. */
   priority: RunPriority;
   /** What a JSON body may ask for; one that comes another way has a route of its own. */
-  request?: z.ZodType<{ account_id: string; time_zone?: string | undefined }>;
+  request?: z.ZodType<{
+    account_id: string;
+    time_zone?: string | undefined;
+    notify?: NotifyTargets | undefined;
+  }>;
   /** Who may look at it. */
   readers: readonly Role[];
   /** Who may ask for one, cancel it and retry it. */
@@ -39,7 +44,6 @@ interface Resource {
 const resources: readonly Resource[] = [
   {
     kind: "report",
-    path: "/analytics/reports",
     priority: "interactive",
     request: reportRequest,
     readers: ["viewer"],
@@ -47,7 +51,6 @@ const resources: readonly Resource[] = [
   },
   {
     kind: "export",
-    path: "/analytics/exports",
     priority: "bulk",
     request: exportRequest,
     readers: ["analyst"],
@@ -55,19 +58,12 @@ const resources: readonly Resource[] = [
   },
   {
     kind: "aggregation",
-    path: "/analytics/aggregations",
     priority: "interactive",
     request: aggregationRequest,
     readers: ["analyst"],
     askers: ["analyst"],
   },
-  {
-    kind: "import",
-    path: "/analytics/imports",
-    priority: "bulk",
-    readers: ["analyst", "ingest"],
-    askers: ["ingest"],
-  },
+  { kind: "import", priority: "bulk", readers: ["analyst", "ingest"], askers: ["ingest"] },
 ];
 
 /** Reports, exports, aggregations and imports: four kinds of the same run. */
@@ -76,10 +72,11 @@ export function runRoutes(context: Context): Route[] {
 }
 
 function routesOf(context: Context, resource: Resource): Route[] {
-  const { kind, path, readers, askers } = resource;
+  const { kind, readers, askers } = resource;
+  const path = runPaths[kind];
   const { db, artifacts } = context;
   const present = async (run: Run) =>
-    presentRun(run, path, run.status === "queued" ? await outlookOf(db, run) : null);
+    presentRun(run, run.status === "queued" ? await outlookOf(db, run) : null);
   const find = async (request: ApiRequest) => {
     const run = await findRun(db, kind, pathUuid(request, "id"), scopeOf(request.identity));
     if (!run) throw new NotFound("not_found", `There is no ${kind} with this id.`);
@@ -106,7 +103,7 @@ function routesOf(context: Context, resource: Resource): Route[] {
           toPage(
             rows,
             query.limit,
-            (run) => presentRun(run, path, null),
+            (run) => presentRun(run, null),
             (run) => [run.created_at.toISOString(), run.run_id],
           ),
         );
@@ -185,13 +182,13 @@ function routesOf(context: Context, resource: Resource): Route[] {
 }
 
 /** The route that asks for a run with a JSON body. */
-function askRoute(context: Context, { kind, path, priority, request: schema, askers }: Resource): Route[] {
+function askRoute(context: Context, { kind, priority, request: schema, askers }: Resource): Route[] {
   if (!schema) return [];
   const { db } = context;
   return [
     route({
       method: "post",
-      path,
+      path: runPaths[kind],
       access: askers,
       limit: "reports",
       async handler(request, response) {
@@ -203,6 +200,7 @@ function askRoute(context: Context, { kind, path, priority, request: schema, ask
         requireAccount(request.identity, asked.account_id);
         const account = await findAccount(db, asked.account_id);
         if (!account) throw accountNotFound();
+        await requireReachable(context, account.account_id, asked.notify);
         await withIdempotency(context, request, response, async (effectId) => {
           if (makesFile(kind)) await requireRoom(context, asked.account_id);
           await refuseTooLarge(context, kind, account, body, request.abandoned);
@@ -217,10 +215,10 @@ function askRoute(context: Context, { kind, path, priority, request: schema, ask
             requestedBy: request.identity.keyId,
             maxWaiting: context.config.quotas.max_waiting,
           });
-          if (run) return acceptRun(context, run, path, run.position);
+          if (run) return acceptRun(context, run, run.position);
           const made = effectId && (await findRun(db, kind, effectId, [account.account_id]));
           if (!made) throw tooManyWaiting(context, account, kind);
-          return acceptRun(context, made, path, null);
+          return acceptRun(context, made, null);
         });
       },
     }),
@@ -243,16 +241,11 @@ async function requireRoom({ db, config }: Context, accountId: string): Promise<
  * Says where to look at a run. Its row is committed, so it is accepted whatever the queue says: when that can't be reached
  * the sweep admits it as soon as it is back.
  */
-export async function acceptRun(
-  context: Context,
-  run: Run,
-  path: string,
-  position: number | null,
-): Promise<Answer> {
+export async function acceptRun(context: Context, run: Run, position: number | null): Promise<Answer> {
   await context.admission.admit(run.kind, run.account_id);
-  const location = `${path}/${run.run_id}`;
+  const location = `${runPaths[run.kind]}/${run.run_id}`;
   const outlook = position === null ? null : { position, etaSeconds: null };
-  return { status: 202, headers: { location }, body: presentRun(run, path, outlook) };
+  return { status: 202, headers: { location }, body: presentRun(run, outlook) };
 }
 
 /** An account has as many runs waiting as it may. */

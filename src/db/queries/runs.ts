@@ -2,6 +2,7 @@ import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
 import type { Artifact, Database, RunError, RunKind, RunPriority, RunStatus, Upload } from "../schema.js";
 import { likelyTurnSql, mayWaitSql, positionSql } from "./admission.js";
+import { endRuns } from "./notify.js";
 
 export type Run = Selectable<Database["runs"]>;
 
@@ -204,7 +205,7 @@ export async function settleRun(
 ): Promise<boolean> {
   const finished = outcome.status !== "queued";
   const cancelled = sql<boolean>`cancel_requested_at is not null`;
-  const result = await db
+  const update = db
     .updateTable("runs")
     .set((eb) => ({
       status: finished
@@ -225,8 +226,8 @@ export async function settleRun(
     .where("run_id", "=", claim.runId)
     .where("fence", "=", claim.fence)
     .where("status", "=", "running")
-    .executeTakeFirst();
-  return result.numUpdatedRows > 0n;
+    .returningAll();
+  return (await endRuns(db, sql`${update}`)).length > 0;
 }
 
 /**
@@ -239,7 +240,7 @@ export async function failAbandonedRun(
   error: RunError,
   { park }: { park: boolean },
 ): Promise<Run | undefined> {
-  return db
+  const update = db
     .updateTable("runs")
     .set((eb) => ({
       status: "failed" as const,
@@ -253,8 +254,8 @@ export async function failAbandonedRun(
     .where("run_id", "=", key.runId)
     .where("generation", "=", key.generation)
     .where("status", "in", ["queued", "running"])
-    .returningAll()
-    .executeTakeFirst();
+    .returningAll();
+  return (await endRuns(db, sql`${update}`))[0];
 }
 
 /**
@@ -263,7 +264,7 @@ export async function failAbandonedRun(
  */
 export async function requestCancel(db: Db, accountId: string, runId: string): Promise<Run | undefined> {
   const idle = sql<boolean>`(status = 'queued' or heartbeat_at is null or heartbeat_at < now() - interval '10 seconds')`;
-  return db
+  const update = db
     .updateTable("runs")
     .set((eb) => ({
       cancel_requested_at: sql<Date>`coalesce(cancel_requested_at, now())`,
@@ -276,8 +277,8 @@ export async function requestCancel(db: Db, accountId: string, runId: string): P
     .where("account_id", "=", accountId)
     .where("run_id", "=", runId)
     .where("status", "in", ["queued", "running"])
-    .returningAll()
-    .executeTakeFirst();
+    .returningAll();
+  return (await endRuns(db, sql`${update}`))[0];
 }
 
 /**

@@ -1,9 +1,18 @@
 import type { Outlook } from "../db/queries/admission.js";
 import type { Run } from "../db/queries/runs.js";
+import type { RunKind } from "../db/schema.js";
 
-/** A run as its readers see it. `outlook`: of one that is queued. */
-export function presentRun(run: Run, path: string, outlook: Outlook | null): Record<string, unknown> {
-  const self = `${path}/${run.run_id}`;
+/** Where the API has the runs of each kind. */
+export const runPaths: Readonly<Record<RunKind, string>> = {
+  report: "/analytics/reports",
+  export: "/analytics/exports",
+  aggregation: "/analytics/aggregations",
+  import: "/analytics/imports",
+};
+
+/** A run as its users see it, over HTTP and in what is sent to them. `outlook`: of one that is queued. */
+export function presentRun(run: Run, outlook: Outlook | null): Record<string, unknown> {
+  const self = `${runPaths[run.kind]}/${run.run_id}`;
   const { artifact } = run;
   const isOpen = run.status === "queued" || run.status === "running";
   const endedBadly = run.status === "failed" || run.status === "cancelled";

@@ -1,0 +1,76 @@
+import type { Delivery } from "../db/queries/deliveries.js";
+import type { Run } from "../db/queries/runs.js";
+import { DeliveryFailure } from "../delivery/delivery-failure.js";
+import { type MailFacts, type MailLocale, mailText } from "../delivery/mail-text.js";
+import type { Mail, Mailer } from "../delivery/mailer.js";
+import { openSegments } from "../exports/artifacts/segments.js";
+import type { JobContext } from "./define-job.js";
+import { presentRun } from "./present-run.js";
+import { exportRequest, reportRequest } from "./run-requests.js";
+
+/**
+ * One attempt to mail somebody how a run ended, with its file where it is small enough, else with a link. Rejects with a
+ * `DeliveryFailure`, or the signal's reason.
+ */
+export async function sendMail(
+  delivery: Delivery,
+  run: Run,
+  mailer: Mailer,
+  { artifacts, signal, now }: JobContext,
+): Promise<void> {
+  const { to, subject, locale } = delivery.mail!;
+  const attachment = await attachmentOf(run, mailer, { artifacts, now });
+  const mail = mailText(factsOf(run, attachment !== undefined), (locale ?? "en") as MailLocale);
+  await mailer.send(
+    {
+      ...mail,
+      ...(subject ? { subject } : {}),
+      id: delivery.delivery_id,
+      to,
+      ...(attachment && { attachment }),
+    },
+    signal,
+  );
+}
+
+async function attachmentOf(
+  { artifact }: Run,
+  mailer: Mailer,
+  { artifacts, now }: Pick<JobContext, "artifacts" | "now">,
+): Promise<Mail["attachment"] | undefined> {
+  if (!artifact || artifact.removed || new Date(artifact.expires_at) <= now()) return undefined;
+  if (artifact.bytes > mailer.attachmentMaxBytes) return undefined;
+  const content = await openSegments(artifacts, artifact.segments);
+  if (!content) throw new DeliveryFailure("file_missing");
+  return { name: artifact.file_name, contentType: artifact.content_type, content };
+}
+
+function factsOf(run: Run, isAttached: boolean): MailFacts {
+  const asked = run.kind === "report" ? reportRequest.parse(run.params) : exportRequest.parse(run.params);
+  const { artifact, error } = run;
+  return {
+    kind: run.kind === "report" ? "report" : "export",
+    ended: run.status as MailFacts["ended"],
+    accountId: run.account_id,
+    what: "template" in asked ? asked.template : asked.dataset,
+    ...("from" in asked && { period: { from: asked.from, to: asked.to } }),
+    timeZone: ("time_zone" in asked && asked.time_zone) || "UTC",
+    ...(artifact && {
+      file: {
+        name: artifact.file_name,
+        rows: artifact.rows,
+        bytes: artifact.bytes,
+        expiresAt: new Date(artifact.expires_at),
+        isAttached,
+        link: downloadLink(run),
+      },
+    }),
+    ...(error && { error }),
+  };
+}
+
+/** Where the file can be had: the path of the API, which asks for a key. */
+function downloadLink(run: Run): string {
+  const { links } = presentRun(run, null) as { links: { self: string } };
+  return `${links.self}/download`;
+}
