@@ -130,10 +130,8 @@ const NETWORK_FAILURES: Record<string, string> = {
  */
 function failureOf(error: unknown): DeliveryFailure {
   const { code = "", responseCode: status, command = "" } = error as SmtpError;
-  const isTooLarge = code === "EMESSAGE" && status === undefined;
-  const isAboutMail = status !== undefined && ["RCPT TO", "DATA"].includes(command);
   const more = { cause: error, ...(status === undefined ? {} : { status }) };
-  if (isTooLarge || isAboutMail)
-    return new DeliveryFailure("mail_refused", { permanent: isTooLarge || status! >= 500, ...more });
+  if (status !== undefined && ["RCPT TO", "DATA"].includes(command))
+    return new DeliveryFailure("mail_refused", { permanent: status >= 500, ...more });
   return new DeliveryFailure(NETWORK_FAILURES[code] ?? "mail_server_failed", more);
 }

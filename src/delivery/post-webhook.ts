@@ -66,12 +66,13 @@ function exchange(
     });
     request.once("error", reject);
     request.once("response", (answer) => {
+      // From here on the status has been said, however the answer ends.
+      request.off("error", reject).on("error", () => {});
       let bytes = 0;
       answer.on("data", (chunk: Buffer) => {
         bytes += chunk.length;
         if (bytes > MAX_ANSWER_BYTES) resolve(answer);
       });
-      // However it ends: the status has been said.
       answer.once("close", () => resolve(answer));
       answer.on("error", () => {});
     });
