@@ -12,7 +12,14 @@ export interface MailFacts {
   /** None of what has changed since a cursor. */
   period?: { from: Date; to: Date };
   timeZone: string;
-  file?: { name: string; rows: number; bytes: number; expiresAt: Date; isAttached: boolean; link: string };
+  file?: {
+    name: string;
+    rows: number;
+    bytes: number;
+    expiresAt: Date;
+    /** How its reader gets it. */
+    where: "attached" | "expired" | { link: string };
+  };
   error?: { code: string; message: string };
 }
 
@@ -35,6 +42,7 @@ const words = {
       reason: "Reason",
     },
     attached: "The file is attached.",
+    expired: "The file is no longer kept.",
     link: "The file is too large for a mail. Until {until} it can be downloaded here:",
   },
   de: {
@@ -49,6 +57,7 @@ const words = {
       reason: "Grund",
     },
     attached: "Die Datei hängt an.",
+    expired: "Die Datei wird nicht mehr aufbewahrt.",
     link: "Die Datei ist zu groß für eine Mail. Bis {until} lässt sie sich hier herunterladen:",
   },
   es: {
@@ -63,6 +72,7 @@ const words = {
       reason: "Motivo",
     },
     attached: "El archivo va adjunto.",
+    expired: "El archivo ya no se conserva.",
     link: "El archivo es demasiado grande para un correo. Hasta el {until} se puede descargar aquí:",
   },
   pt: {
@@ -77,6 +87,7 @@ const words = {
       reason: "Motivo",
     },
     attached: "O arquivo está anexado.",
+    expired: "O arquivo já não está guardado.",
     link: "O arquivo é grande demais para um e-mail. Até {until} pode ser baixado aqui:",
   },
 } as const;
@@ -109,9 +120,11 @@ export function mailText(facts: MailFacts, locale: MailLocale): MailText {
       : []),
     ...(error ? ([[say.rows.reason, `${error.message} (${error.code})`]] as [string, string][]) : []),
   ];
+  const link = typeof file?.where === "object" ? file.where.link : undefined;
   const how =
-    file && (file.isAttached ? say.attached : say.link.replace("{until}", time.format(file.expiresAt)));
-  const link = file && !file.isAttached ? file.link : undefined;
+    typeof file?.where === "string"
+      ? say[file.where]
+      : file && say.link.replace("{until}", time.format(file.expiresAt));
   return {
     subject: title,
     text: [

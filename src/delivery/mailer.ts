@@ -130,8 +130,11 @@ const NETWORK_FAILURES: Record<string, string> = {
  */
 function failureOf(error: unknown): DeliveryFailure {
   const { code = "", responseCode: status, command = "" } = error as SmtpError;
-  const more = { cause: error, ...(status === undefined ? {} : { status }) };
+  // Without its words, which name the address: they would end up in the log.
   if (status !== undefined && ["RCPT TO", "DATA"].includes(command))
-    return new DeliveryFailure("mail_refused", { permanent: status >= 500, ...more });
-  return new DeliveryFailure(NETWORK_FAILURES[code] ?? "mail_server_failed", more);
+    return new DeliveryFailure("mail_refused", { status, permanent: status >= 500 });
+  return new DeliveryFailure(NETWORK_FAILURES[code] ?? "mail_server_failed", {
+    ...(status === undefined ? {} : { status }),
+    cause: error,
+  });
 }

@@ -6,7 +6,7 @@ import {
   runOfDelivery,
 } from "../db/queries/deliveries.js";
 import { type AttemptEnd, cancelDelivery, recordAttempt } from "../db/queries/record-attempt.js";
-import { type EndpointRow, findEndpoint } from "../db/queries/webhook-endpoints.js";
+import { cancelWaiting, type EndpointRow, findEndpoint } from "../db/queries/webhook-endpoints.js";
 import { DeliveryFailure } from "../delivery/delivery-failure.js";
 import { mailTimeouts } from "../delivery/mailer.js";
 import { pauseAfter } from "../delivery/retry-schedule.js";
@@ -42,8 +42,12 @@ export const sendDeliveries = defineJob({
       context.signal.throwIfAborted();
       const attempts = await takeDue(target, context);
       if (attempts.length === 0) return counts;
-      for (const end of await Promise.all(attempts.map((attempt) => attempt())))
-        if (end !== "handed_back") counts[end]++;
+      // All of them end before an error of one does the job.
+      const ends = await Promise.allSettled(attempts.map((attempt) => attempt()));
+      for (const end of ends) {
+        if (end.status === "rejected") throw end.reason;
+        if (end.value !== "handed_back") counts[end.value]++;
+      }
       if (performance.now() > giveWayAt) {
         context.signal.throwIfAborted();
         await context.enqueue(sendDeliveries, target);
@@ -67,7 +71,12 @@ async function takeDue(target: DeliveryTarget, context: JobContext): Promise<(()
     return due.map((delivery) => () => attempt(delivery, undefined, context));
   }
   const endpoint = await findEndpoint(db, target.endpointId, [target.accountId]);
-  if (!endpoint || endpoint.disabled_at || (endpoint.resume_at && endpoint.resume_at > now())) return [];
+  if (!endpoint || endpoint.disabled_at) {
+    // What came in between: whoever takes an endpoint away cancels only what he sees.
+    await cancelWaiting(db, { accountId: target.accountId, endpointId: target.endpointId });
+    return [];
+  }
+  if (endpoint.resume_at && endpoint.resume_at > now()) return [];
   const due = await claimDeliveries(db, target, {
     limit: endpoint.failing_since ? 1 : AT_ONCE,
     leaseMs: egress.totalMs + LEASE_MARGIN_MS,

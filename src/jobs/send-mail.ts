@@ -5,7 +5,7 @@ import { type MailFacts, type MailLocale, mailText } from "../delivery/mail-text
 import type { Mail, Mailer } from "../delivery/mailer.js";
 import { openSegments } from "../exports/artifacts/segments.js";
 import type { JobContext } from "./define-job.js";
-import { presentRun } from "./present-run.js";
+import { downloadLink } from "./download-link.js";
 import { exportRequest, reportRequest } from "./run-requests.js";
 
 /**
@@ -20,7 +20,9 @@ export async function sendMail(
 ): Promise<void> {
   const { to, subject, locale } = delivery.mail!;
   const attachment = await attachmentOf(run, mailer, { artifacts, now });
-  const mail = mailText(factsOf(run, attachment !== undefined), (locale ?? "en") as MailLocale);
+  const link = attachment ? undefined : await downloadLink(run);
+  const where = attachment ? "attached" : link ? { link } : "expired";
+  const mail = mailText(factsOf(run, where), (locale ?? "en") as MailLocale);
   await mailer.send(
     {
       ...mail,
@@ -45,7 +47,7 @@ async function attachmentOf(
   return { name: artifact.file_name, contentType: artifact.content_type, content };
 }
 
-function factsOf(run: Run, isAttached: boolean): MailFacts {
+function factsOf(run: Run, where: NonNullable<MailFacts["file"]>["where"]): MailFacts {
   const asked = run.kind === "report" ? reportRequest.parse(run.params) : exportRequest.parse(run.params);
   const { artifact, error } = run;
   return {
@@ -61,16 +63,9 @@ function factsOf(run: Run, isAttached: boolean): MailFacts {
         rows: artifact.rows,
         bytes: artifact.bytes,
         expiresAt: new Date(artifact.expires_at),
-        isAttached,
-        link: downloadLink(run),
+        where,
       },
     }),
     ...(error && { error }),
   };
-}
-
-/** Where the file can be had: the path of the API, which asks for a key. */
-function downloadLink(run: Run): string {
-  const { links } = presentRun(run, null) as { links: { self: string } };
-  return `${links.self}/download`;
 }

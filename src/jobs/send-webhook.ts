@@ -4,6 +4,7 @@ import type { EndpointRow } from "../db/queries/webhook-endpoints.js";
 import { postWebhook } from "../delivery/post-webhook.js";
 import { signedHeaders } from "../delivery/sign-webhook.js";
 import type { JobContext } from "./define-job.js";
+import { downloadLink } from "./download-link.js";
 import { presentRun } from "./present-run.js";
 
 /**
@@ -19,7 +20,7 @@ export async function sendWebhook(
   const body = JSON.stringify({
     type: delivery.event,
     timestamp: run?.finished_at ?? delivery.created_at,
-    data: run ? { run: presentForOthers(run) } : delivery.data,
+    data: run ? { run: await presentForOthers(run) } : delivery.data,
   });
   const sentAt = now();
   const headers = signedHeaders({ id: delivery.delivery_id, body, sentAt }, secretsOf(endpoint, sentAt));
@@ -27,9 +28,11 @@ export async function sendWebhook(
 }
 
 /** As the API presents it, but for who else is told. */
-function presentForOthers(run: Run): Record<string, unknown> {
+async function presentForOthers(run: Run): Promise<Record<string, unknown>> {
   const { notify: _, ...params } = run.params;
-  return { ...presentRun(run, null), params };
+  const { links, ...shown } = presentRun(run, null) as { links: Record<string, string> };
+  const download = await downloadLink(run);
+  return { ...shown, params, links: { ...links, ...(download && { download }) } };
 }
 
 function secretsOf({ secret, previous_secret, previous_secret_until }: EndpointRow, at: Date): Buffer[] {

@@ -14,8 +14,7 @@ const facts: MailFacts = {
     rows: 1234567,
     bytes: 3_500_000,
     expiresAt: new Date("2026-02-08T12:00:00Z"),
-    isAttached: false,
-    link: "/analytics/reports/1/download",
+    where: { link: "/analytics/reports/1/download" },
   },
 };
 
@@ -31,8 +30,11 @@ describe.each(mailLocales)("a mail in %s", (locale) => {
       expect(body).toMatch(/31/);
       expect(body).not.toMatch(/undefined|null|\{until\}/);
     }
-    const attached = mailText({ ...facts, file: { ...facts.file!, isAttached: true } }, locale);
+    const attached = mailText({ ...facts, file: { ...facts.file!, where: "attached" } }, locale);
     expect(attached.text).not.toContain("/download");
+    expect(mailText({ ...facts, file: { ...facts.file!, where: "expired" } }, locale).text).not.toBe(
+      attached.text,
+    );
     const { file: _, ...without } = facts;
     const failed = mailText(
       { ...without, ended: "failed", error: { code: "disk_full", message: "The disk is full." } },
@@ -52,7 +54,7 @@ describe.each(mailLocales)("a mail in %s", (locale) => {
         accountId: hostile,
         what: hostile,
         error: { code: hostile, message: hostile },
-        file: { ...facts.file!, name: hostile, link: `https://example.com/"><script>` },
+        file: { ...facts.file!, name: hostile, where: { link: `https://example.com/"><script>` } },
       },
       locale,
     );

@@ -318,6 +318,22 @@ describe("a webhook", () => {
     expect(await runOfDelivery(test.db, row!)).toBeUndefined();
   });
 
+  it("that waits for an endpoint which is disabled or gone by then is cancelled", async () => {
+    const account = newAccount();
+    const { target, id } = await addEndpoint(test, account, "https://example.com/");
+    const statuses = async () => (await deliveriesOf(test, account)).map((row) => row.status);
+    await finishedRun(test, account, [webhook(id)]);
+    // As if it had been disabled while the run was ending.
+    await test.pool.query("update webhook_endpoints set disabled_at = now() where endpoint_id = $1", [id]);
+    expect((await send(target, [])).result).toEqual({ delivered: 0, failed: 0, cancelled: 0 });
+    expect(await statuses()).toEqual(["cancelled"]);
+    await updateEndpoint(test.db, target, { enabled: true });
+    await finishedRun(test, account, [webhook(id)]);
+    await test.pool.query("delete from webhook_endpoints where endpoint_id = $1", [id]);
+    await send(target, []);
+    expect(await statuses()).toEqual(["cancelled", "cancelled"]);
+  });
+
   it("of news goes to those that listen", async () => {
     const account = newAccount();
     const { url, port, received } = await receiver();

@@ -116,7 +116,7 @@ export async function updateEndpoint(
       .where("endpoint_id", "=", key.endpointId)
       .returningAll()
       .executeTakeFirst();
-    if (row?.disabled_at) await cancelPending(trx, key);
+    if (row?.disabled_at) await cancelWaiting(trx, key);
     return row;
   });
 }
@@ -153,12 +153,13 @@ export async function deleteEndpoint(
       .where("endpoint_id", "=", key.endpointId)
       .returning("endpoint_id")
       .executeTakeFirst();
-    if (gone) await cancelPending(trx, key);
+    if (gone) await cancelWaiting(trx, key);
     return gone !== undefined;
   });
 }
 
-async function cancelPending(db: Db, key: { accountId: string; endpointId: string }): Promise<void> {
+/** What waits for an endpoint will not be sent. */
+export async function cancelWaiting(db: Db, key: { accountId: string; endpointId: string }): Promise<void> {
   await db
     .updateTable("deliveries")
     .set({ status: "cancelled", finished_at: sql<Date>`now()` })
