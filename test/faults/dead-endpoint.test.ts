@@ -41,15 +41,12 @@ it("a hundred deliveries to an endpoint that swallows everything delay no other'
   const context = await openContext(config, { process: "worker", log: silentLog });
   const workers = await startWorkers(context);
   try {
-    for (let n = 0; n < 100; n++) {
-      await insertDelivery(app.context.db, dead.target, "endpoint.test", {});
-      await app.context.queues.enqueue(sendDeliveries, dead.target);
-    }
+    for (let n = 0; n < 100; n++) await insertDelivery(app.context.db, dead.target, "endpoint.test", {});
+    await app.context.queues.enqueue(sendDeliveries, dead.target);
     await expect.poll(() => canary.connections.length).toBeGreaterThan(0);
     for (let n = 0; n < 10; n++) {
       await insertDelivery(app.context.db, alive.target, "endpoint.test", { n });
       await app.context.queues.enqueue(sendDeliveries, alive.target);
-      // None of the attempts at the dead one has had the time to end by then.
       await expect.poll(() => receiver.received.length, { timeout: 10_000 }).toBe(n + 1);
     }
     const attempts = async (endpointId: string) => {
@@ -60,8 +57,11 @@ it("a hundred deliveries to an endpoint that swallows everything delay no other'
       return rows;
     };
     await expect.poll(() => attempts(alive.id)).toEqual([{ status: "delivered", tried: 10 }]);
-    expect(await attempts(dead.id)).toEqual([{ status: "pending", tried: 4 }]);
-    expect(canary.connections).toHaveLength(4);
+    // The first four of its attempts take 15 s; then it is left alone, and tried by one.
+    const [{ status, tried }] = (await attempts(dead.id)) as [{ status: string; tried: number }];
+    expect(status).toBe("pending");
+    expect(tried).toBeGreaterThanOrEqual(4);
+    expect(tried).toBeLessThan(10);
   } finally {
     await workers.drain(0);
     await context[Symbol.asyncDispose]();
