@@ -171,6 +171,39 @@ describe("loadConfig", () => {
     expect(problemsOf({ S3_BUCKET: "files", S3_ENDPOINT: "ftp://x" })[0]).toMatch(/^S3_ENDPOINT/);
   });
 
+  it("knows where webhooks may go, and that a mail server needs a sender", () => {
+    const smtp = {
+      SMTP_URL: "smtps://me:secret-word@mail.example:465",
+      MAIL_FROM: "Shop <reports@shop.example>",
+    };
+    const config = loadConfig({
+      WEBHOOK_ALLOW_HTTP: "true",
+      WEBHOOK_PORTS: "443, 8080",
+      WEBHOOK_PRIVATE_NETWORKS: "10.1.0.0/16,fd12::/16",
+      ...smtp,
+    });
+    expect(config.webhooks).toEqual({
+      allowHttp: true,
+      ports: [443, 8080],
+      privateNetworks: ["10.1.0.0/16", "fd12::/16"],
+    });
+    expect(config.mail).toMatchObject({ from: smtp.MAIL_FROM, attachmentMaxBytes: 5 * 1024 * 1024 });
+    expect(loadConfig({}).webhooks).toEqual({ allowHttp: false, ports: [443, 8443], privateNetworks: [] });
+    expect(loadConfig({}).mail).toBeUndefined();
+    expect(problemsOf({ SMTP_URL: smtp.SMTP_URL })).toEqual(["SMTP_URL and MAIL_FROM: set both or neither"]);
+    for (const wrong of [
+      { WEBHOOK_PORTS: "443,http" },
+      { WEBHOOK_PORTS: "70000" },
+      { WEBHOOK_PRIVATE_NETWORKS: "10.1.0.0" },
+      { WEBHOOK_ALLOW_HTTP: "perhaps" },
+      { ...smtp, SMTP_URL: "http://mail.example" },
+      { ...smtp, MAIL_FROM: "nobody" },
+      { ...smtp, MAIL_FROM: "a@b.example, c@d.example" },
+      { ...smtp, MAIL_FROM: "Shop\nBcc: x@y.example <a@b.example>" },
+    ])
+      expect([wrong, problemsOf(wrong).length]).toEqual([wrong, 1]);
+  });
+
   it("reads a value from the file that NAME_FILE names", async () => {
     const file = join(folder, "key");
     await writeFile(file, "  a-key-from-a-file\n");

@@ -229,7 +229,10 @@ describe("a report with notify", () => {
         next_attempt_at: null,
       });
       const one = await send("GET", `deliveries/${each.id}`);
-      expect(one.json.log).toMatchObject([{ attempt: 1, outcome: "delivered" }]);
+      const time = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z$/);
+      expect(one.json.log).toMatchObject([
+        { attempt: 1, outcome: "delivered", started_at: time, finished_at: time },
+      ]);
       expect((await send("POST", `deliveries/${each.id}/retry`)).json.code).toBe("delivery_not_ended_badly");
       const stranger = await keyOf("analyst", ["other"]);
       expect((await send("GET", `deliveries/${each.id}`, undefined, { key: stranger })).status).toBe(404);

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Context } from "../../context.js";
 import { type Delivery, findDelivery, listDeliveries, retryDelivery } from "../../db/queries/deliveries.js";
+import type { AttemptEntry } from "../../db/schema.js";
 import { MAX_ATTEMPTS } from "../../delivery/retry-schedule.js";
 import { Conflict, NotFound } from "../../errors.js";
 import { sendDeliveries } from "../../jobs/send-deliveries.js";
@@ -58,7 +59,7 @@ export function deliveryRoutes(context: Context): Route[] {
       access: ["analyst"],
       async handler(request, response) {
         const delivery = await find(request);
-        response.json({ ...presentDelivery(delivery), log: delivery.log });
+        response.json({ ...presentDelivery(delivery), log: delivery.log.map(presentAttempt) });
       },
     }),
     route({
@@ -108,9 +109,16 @@ export function presentDelivery(row: Delivery): Record<string, unknown> {
     attempts: row.attempts,
     attempts_left: row.status === "pending" ? MAX_ATTEMPTS - (row.attempts - row.base_attempt) : 0,
     next_attempt_at: row.status === "pending" ? row.next_attempt_at.toISOString() : null,
-    last_attempt: row.log.at(-1) ?? null,
+    last_attempt: row.log.map(presentAttempt).at(-1) ?? null,
     created_at: row.created_at.toISOString(),
     finished_at: row.finished_at?.toISOString() ?? null,
     links: { self, ...(endedBadly ? { retry: `${self}/retry` } : {}) },
   };
 }
+
+/** The database writes its times with microseconds and an offset. */
+const presentAttempt = ({ started_at, finished_at, ...rest }: AttemptEntry) => ({
+  ...rest,
+  started_at: new Date(started_at).toISOString(),
+  finished_at: finished_at === undefined ? null : new Date(finished_at).toISOString(),
+});

@@ -28,8 +28,8 @@ import { presentDelivery, wakeTarget } from "./deliveries.js";
 
 const PATH = "/analytics/webhook-endpoints";
 const MAX_BODY_BYTES = 64 * 1024;
-/** Each costs its attempts; nobody has use for more. */
-const MAX_ENDPOINTS = 100;
+/** Each that swallows what it is sent holds a place of the queue now and then: so many of one account leave room for others. */
+const MAX_ENDPOINTS = 20;
 /** How long a secret that was replaced signs beside the new one. */
 const PREVIOUS_SECRET_MS = 24 * 3_600_000;
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { ACCOUNT, type Installation, startInstallation } from "../e2e/installation.js";
-import { until } from "../e2e/support.js";
-import { type Receiver, startReceiver, verifySignature } from "../support/receiver.js";
+import { ACCOUNT, type Installation, startInstallation } from "../../e2e/installation.js";
+import { until } from "../../e2e/support.js";
+import { type Receiver, startReceiver, verifySignature } from "../../support/receiver.js";
 
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
 
