@@ -22,6 +22,8 @@ export interface Mail {
 
 export interface Mailer {
   attachmentMaxBytes: number;
+  /** A mail takes no longer. */
+  totalMs: number;
   /** Whether another mail may be sent now. A server that is away must not hold what others need. */
   isFree(): boolean;
   /** Resolves when the server has taken the mail. Rejects with a `DeliveryFailure`, or the signal's reason. */
@@ -65,6 +67,7 @@ export function createMailer(settings: MailSettings, timeouts = mailTimeouts): M
   let resumeAt = 0;
   return {
     attachmentMaxBytes: settings.attachmentMaxBytes,
+    totalMs: timeouts.totalMs,
     isFree: () =>
       failingSince === undefined ? sending < MAX_AT_ONCE : sending === 0 && performance.now() >= resumeAt,
     async send(mail, signal) {

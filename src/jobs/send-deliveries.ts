@@ -8,7 +8,6 @@ import {
 import { type AttemptEnd, cancelDelivery, recordAttempt } from "../db/queries/record-attempt.js";
 import { cancelWaiting, type EndpointRow, findEndpoint } from "../db/queries/webhook-endpoints.js";
 import { DeliveryFailure } from "../delivery/delivery-failure.js";
-import { mailTimeouts } from "../delivery/mailer.js";
 import { pauseAfter } from "../delivery/retry-schedule.js";
 import { defineJob, type JobContext } from "./define-job.js";
 import { sendMail } from "./send-mail.js";
@@ -66,7 +65,7 @@ async function takeDue(target: DeliveryTarget, context: JobContext): Promise<(()
     if (mailer && !mailer.isFree()) return [];
     const due = await claimDeliveries(db, target, {
       limit: 1,
-      leaseMs: mailTimeouts.totalMs + LEASE_MARGIN_MS,
+      leaseMs: (mailer?.totalMs ?? 0) + LEASE_MARGIN_MS,
     });
     return due.map((delivery) => () => attempt(delivery, undefined, context));
   }

@@ -70,7 +70,7 @@ export function webhookEndpointRoutes(context: Context): Route[] {
       async handler(request, response) {
         const body = parseInput(newEndpoint, await readJsonBody(request, { maxBytes: MAX_BODY_BYTES }));
         requireAccount(request.identity, body.account_id);
-        requireUrl(body.url, egress);
+        const url = allowedUrl(body.url, egress);
         if (!(await findAccount(db, body.account_id))) throw accountNotFound();
         await withIdempotency(context, request, response, async () => {
           if ((await countEndpoints(db, body.account_id)) >= MAX_ENDPOINTS)
@@ -81,7 +81,7 @@ export function webhookEndpointRoutes(context: Context): Route[] {
           const secret = generateSecret();
           const row = await insertEndpoint(db, {
             accountId: body.account_id,
-            url: new URL(body.url).href,
+            url,
             events: body.events,
             description: body.description ?? null,
             secret,
@@ -128,8 +128,7 @@ export function webhookEndpointRoutes(context: Context): Route[] {
       async handler(request, response) {
         const found = await find(request);
         const body = parseInput(endpointChanges, await readJsonBody(request, { maxBytes: MAX_BODY_BYTES }));
-        if (body.url !== undefined) requireUrl(body.url, egress);
-        const url = body.url === undefined ? undefined : new URL(body.url).href;
+        const url = body.url === undefined ? undefined : allowedUrl(body.url, egress);
         const row = await updateEndpoint(db, keyOf(found), { ...body, url });
         if (!row) throw endpointNotFound();
         response.json(presentEndpoint(row));
@@ -179,9 +178,11 @@ export function webhookEndpointRoutes(context: Context): Route[] {
   ];
 }
 
-function requireUrl(url: string, egress: Egress): void {
+/** As it will be asked: with every host in its usual spelling. */
+function allowedUrl(url: string, egress: Egress): string {
   const problem = urlProblem(url, egress);
   if (problem) throw InvalidInput.of([{ path: "url", ...problem }]);
+  return new URL(url).href;
 }
 
 const endpointNotFound = () => new NotFound("endpoint_not_found", "There is no such webhook endpoint.");
