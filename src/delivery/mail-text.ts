@@ -9,7 +9,7 @@ export interface MailFacts {
   accountId: string;
   /** Template of a report, dataset of an export. */
   what: string;
-  /** None of what has changed since a cursor. */
+  /** Of an export of changes there is none. */
   period?: { from: Date; to: Date };
   timeZone: string;
   file?: {
@@ -103,23 +103,18 @@ export function mailText(facts: MailFacts, locale: MailLocale): MailText {
   });
   const number = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
   const title = `${say.kind[facts.kind]} ${facts.what} ${say.ended[facts.ended]}`;
-  const rows: [string, string][] = [
+  const known: [string, string | undefined][] = [
     [say.rows.account, facts.accountId],
     [say.rows.what, facts.what],
-    ...(period
-      ? ([
-          [say.rows.period, `${time.format(period.from)} – ${time.format(period.to)} (${facts.timeZone})`],
-        ] as [string, string][])
-      : []),
-    ...(file ? ([[say.rows.file, file.name]] as [string, string][]) : []),
-    ...(file
-      ? ([[say.rows.size, `${number.format(file.rows)}, ${sizeText(file.bytes, number)}`]] as [
-          string,
-          string,
-        ][])
-      : []),
-    ...(error ? ([[say.rows.reason, `${error.message} (${error.code})`]] as [string, string][]) : []),
+    [
+      say.rows.period,
+      period && `${time.format(period.from)} – ${time.format(period.to)} (${facts.timeZone})`,
+    ],
+    [say.rows.file, file?.name],
+    [say.rows.size, file && `${number.format(file.rows)}, ${sizeText(file.bytes, number)}`],
+    [say.rows.reason, error && `${error.message} (${error.code})`],
   ];
+  const rows = known.filter((row): row is [string, string] => row[1] !== undefined);
   const link = typeof file?.where === "object" ? file.where.link : undefined;
   const how =
     typeof file?.where === "string"

@@ -6,7 +6,6 @@ import type { Mail, Mailer } from "../delivery/mailer.js";
 import { openSegments } from "../exports/artifacts/segments.js";
 import type { JobContext } from "./define-job.js";
 import { downloadLink } from "./download-link.js";
-import { exportRequest, reportRequest } from "./run-requests.js";
 
 /**
  * One attempt to mail somebody how a run ended, with its file where it is small enough, else with a link. Rejects with a
@@ -48,15 +47,16 @@ async function attachmentOf(
 }
 
 function factsOf(run: Run, where: NonNullable<MailFacts["file"]>["where"]): MailFacts {
-  const asked = run.kind === "report" ? reportRequest.parse(run.params) : exportRequest.parse(run.params);
   const { artifact, error } = run;
+  // As it was asked for, and so as it was checked then.
+  const asked = run.params as Partial<Record<"template" | "dataset" | "from" | "to" | "time_zone", string>>;
   return {
     kind: run.kind === "report" ? "report" : "export",
     ended: run.status as MailFacts["ended"],
     accountId: run.account_id,
-    what: "template" in asked ? asked.template : asked.dataset,
-    ...("from" in asked && { period: { from: asked.from, to: asked.to } }),
-    timeZone: ("time_zone" in asked && asked.time_zone) || "UTC",
+    what: asked.template ?? asked.dataset ?? "",
+    ...(asked.from && asked.to && { period: { from: new Date(asked.from), to: new Date(asked.to) } }),
+    timeZone: asked.time_zone ?? "UTC",
     ...(artifact && {
       file: {
         name: artifact.file_name,

@@ -6,8 +6,7 @@ const facts: MailFacts = {
   ended: "succeeded",
   accountId: "shop",
   what: "message-log",
-  from: new Date("2026-01-01T00:00:00Z"),
-  to: new Date("2026-02-01T00:00:00Z"),
+  period: { from: new Date("2026-01-01T00:00:00Z"), to: new Date("2026-02-01T00:00:00Z") },
   timeZone: "America/Sao_Paulo",
   file: {
     name: "message-log.csv",
@@ -35,7 +34,7 @@ describe.each(mailLocales)("a mail in %s", (locale) => {
     expect(mailText({ ...facts, file: { ...facts.file!, where: "expired" } }, locale).text).not.toBe(
       attached.text,
     );
-    const { file: _, ...without } = facts;
+    const { file: _file, period: _period, ...without } = facts;
     const failed = mailText(
       { ...without, ended: "failed", error: { code: "disk_full", message: "The disk is full." } },
       locale,

@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { requestCancel } from "../../src/db/queries/runs.js";
 import { createMailer } from "../../src/delivery/mailer.js";
 import { sendDeliveries } from "../../src/jobs/send-deliveries.js";
 import { deliveriesOf, finishedRun, passTime } from "../support/deliveries.js";
@@ -80,6 +81,19 @@ describe("mails of a run", () => {
     await finishedRun(test, "failed", email(["a@example.com"]), "failed");
     await send("failed");
     expect(server.mails[0]!.mail.text).toContain("It broke. (internal_error)");
+  });
+
+  it("tell of an export of changes too, which has no period", async () => {
+    const key = await test.insertRun("export", "changes", {
+      dataset: "events",
+      format: "ndjson",
+      since: "0",
+      notify: email(["a@example.com"]),
+    });
+    await requestCancel(test.db, "changes", key.runId);
+    await send("changes");
+    expect(server.mails[0]!.mail.subject).toBe("Export events was cancelled");
+    expect(server.mails[0]!.mail.text).not.toContain("Period");
   });
 
   it("are tried again where the server asks for it, given up where it knows better, each for itself", async () => {
