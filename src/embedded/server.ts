@@ -25,7 +25,7 @@ export const SETTINGS = {
   unix_socket_directories: "",
   password_encryption: "scram-sha-256",
   // Those of `npm start` by default, with an API process that is being replaced: docs/operations.md.
-  max_connections: "250",
+  max_connections: "300",
   shared_buffers: "256MB",
   maintenance_work_mem: "128MB",
   max_wal_size: "2GB",
