@@ -74,6 +74,11 @@ export class Gone extends AppError {
   override readonly title = "Gone";
 }
 
+export class PreconditionFailed extends AppError {
+  override readonly status = 412;
+  override readonly title = "Precondition failed";
+}
+
 export class TooLarge extends AppError {
   override readonly status = 413;
   override readonly title = "Too large";

@@ -1,6 +1,8 @@
 import type { ColumnType, Generated, GeneratedAlways } from "kysely";
 import type { StoredSettings } from "../analytics/account-settings.js";
+import type { CatchUp, Overlap, SlotOutcome } from "../analytics/due-slots.js";
 import type { StoredQuotas } from "../analytics/quotas.js";
+import type { RelativeRange } from "../analytics/relative-range.js";
 import type { FileSegment } from "../exports/artifacts/segments.js";
 
 /**
@@ -20,6 +22,8 @@ export interface Database {
   run_lines: RunLinesTable;
   queue_pauses: QueuePausesTable;
   workers: WorkersTable;
+  schedules: SchedulesTable;
+  schedule_slots: ScheduleSlotsTable;
   quarantined_events: QuarantinedEventsTable;
   download_links: DownloadLinksTable;
   download_uses: DownloadUsesTable;
@@ -231,6 +235,8 @@ interface RunsTable {
   error: NullableJson<RunError>;
   upload: NullableJson<Upload>;
   cursor: NullableJson<ImportCursor>;
+  /** The schedule that asked for it; it may be gone. */
+  schedule_id: string | null;
   created_at: Generated<Date>;
   /** When it was admitted to its queue; an open one without it waits. */
   enqueued_at: Date | null;
@@ -285,6 +291,58 @@ interface WorkersTable {
   /** Jobs of each queue that it runs at a time. */
   slots: number;
   seen_at: Generated<Date>;
+}
+
+export type ScheduleStatus = "active" | "paused" | "disabled";
+/** The kinds of run that a schedule may ask for. */
+export const scheduledKinds = ["report", "export"] as const;
+export type ScheduledKind = (typeof scheduledKinds)[number];
+
+/** Why a schedule was switched off, and what its last run failed with. */
+export interface Disabled {
+  at: string;
+  code: string;
+  message: string;
+}
+
+interface SchedulesTable {
+  account_id: string;
+  schedule_id: Generated<string>;
+  name: string;
+  cron: string;
+  time_zone: string;
+  kind: ScheduledKind;
+  /** As it was written, without the account and the range. */
+  request: Json<Record<string, unknown>>;
+  range: RelativeRange;
+  catch_up: CatchUp;
+  overlap: Overlap;
+  status: ScheduleStatus;
+  /** Runs that failed before are not held against it. */
+  enabled_at: Date;
+  disabled: NullableJson<Disabled>;
+  /** Null while it is not active, as is the next. */
+  next_fire_at: Date | null;
+  /** When the firing step has to look at it: at the next slot, or sooner while slots stand in line. */
+  look_at: Date | null;
+  requested_by: string;
+  version: Generated<number>;
+  created_at: Date;
+  updated_at: Date;
+}
+
+interface ScheduleSlotsTable {
+  account_id: string;
+  schedule_id: string;
+  fire_at: Date;
+  trigger: Generated<"schedule" | "manual">;
+  outcome: SlotOutcome;
+  reason: string | null;
+  range_from: Date;
+  range_to: Date;
+  /** Set with the outcome `queued`. */
+  run_id: string | null;
+  created_at: Date;
 }
 
 interface QuarantinedEventsTable {

@@ -10,7 +10,9 @@ import { findLag } from "./find-lag.js";
 import { findRetention } from "./find-retention.js";
 import { findStaleConversations } from "./find-stale-conversations.js";
 import { findUnsettled } from "./find-unsettled.js";
+import { fireSchedules } from "./fire-schedules.js";
 import { foldEvents } from "./fold-events.js";
+import { forgetSlots } from "./forget-slots.js";
 import { helpExport } from "./help-export.js";
 import { importFile } from "./import-file.js";
 import { maintainPartitions } from "./maintain-partitions.js";
@@ -32,6 +34,8 @@ export const jobs: readonly AnyJob[] = [
   helpExport,
   importFile,
   aggregate,
+  fireSchedules,
+  forgetSlots,
   buildZone,
   sendDeliveries,
   findDueDeliveries,

@@ -10,6 +10,7 @@ import {
 } from "../db/queries/runs.js";
 import { defineJob, type JobContext, type JobDefinition } from "./define-job.js";
 import { runJobs } from "./run-jobs.js";
+import type { ServiceFault } from "./service-faults.js";
 
 /** Older than any heartbeat or enqueue in flight; the queue itself recovers a dead worker's job sooner. */
 const IDLE_MS = 20_000;
@@ -51,7 +52,10 @@ async function settle(run: Run, context: JobContext): Promise<"left" | "enqueued
   const state = await context.stateOf(job.queue, runJobId(key));
   if (state === "waiting" || state === "active" || state === "delayed") return "left";
   if (state === "failed") {
-    const error = { code: "abandoned", message: "The work was given up after its attempts were used up." };
+    const error = {
+      code: "abandoned" satisfies ServiceFault,
+      message: "The work was given up after its attempts were used up.",
+    };
     await failAbandonedRun(context.db, key, error, { park: false });
     return "failed";
   }

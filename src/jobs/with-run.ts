@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { isDatabaseAway } from "../db/errors.js";
 import { targetsOfRun } from "../db/queries/deliveries.js";
 import {
@@ -10,13 +11,15 @@ import {
   type RunKey,
   settleRun,
 } from "../db/queries/runs.js";
-import type { Artifact } from "../db/schema.js";
+import type { Artifact, RunError } from "../db/schema.js";
 import { AppError, PermanentJobError, Unavailable } from "../errors.js";
 import type { GivenUpContext, JobContext } from "./define-job.js";
 import { startHeart } from "./heart.js";
 import { Interrupted } from "./interrupted.js";
 import { removeFile } from "./remove-file.js";
+import { reviewSchedule } from "./review-schedule.js";
 import { sendDeliveries } from "./send-deliveries.js";
+import type { ServiceFault } from "./service-faults.js";
 
 export interface RunWork {
   run: Run;
@@ -85,6 +88,11 @@ async function wakeDeliveries(run: Run, { db, enqueue, log }: JobContext): Promi
   }
 }
 
+/** A schedule whose runs fail again and again through no fault of ours is switched off. */
+async function review({ account_id: accountId, schedule_id: scheduleId }: Run, context: JobContext): Promise<void> {
+  if (scheduleId !== null) await reviewSchedule(context.db, { accountId, scheduleId }, context.now(), context.log);
+}
+
 /** Nothing was published: either a cancel came in the last moment, or somebody else holds the run. */
 async function afterLosing(context: JobContext, claim: Claim): Promise<Record<string, unknown>> {
   context.log.warn("fenced: another worker holds this run, nothing was published", { ...claim });
@@ -119,25 +127,38 @@ async function settleError(
     claim,
     final ? { status: "failed", error: shown } : { status: "queued", error: shown, spendAttempt: true },
   );
-  if (final) await wakeDeliveries(run, context);
+  if (final) {
+    await wakeDeliveries(run, context);
+    await review(run, context);
+  }
   throw error;
 }
 
-/** What an API would answer with 4xx is as wrong the next time. */
-const refusedForGood = (error: unknown): unknown =>
-  error instanceof AppError && error.status < 500
-    ? new PermanentJobError(error.code, error.message, { cause: error })
-    : error;
+/** What an API would answer with 4xx is as wrong the next time, and so is what this release's schema does not know. */
+function refusedForGood(error: unknown): unknown {
+  if (error instanceof AppError && error.status < 500)
+    return new PermanentJobError(error.code, error.message, { cause: error });
+  if (error instanceof z.ZodError) {
+    const [first] = error.issues;
+    const message = `${first?.path.join(".")}: ${first?.message}`;
+    return new PermanentJobError("invalid_request", message, { cause: error });
+  }
+  return error;
+}
 
 const isInterrupted = (error: unknown, why: Interrupted["why"]) =>
   error instanceof Interrupted && error.why === why;
 
 /** What the person who asked for the run gets to see; an unknown error's text may hold anything, so it stays in the log. */
-function shownError(error: unknown): { code: string; message: string } {
-  if (error instanceof PermanentJobError) return { code: error.code, message: error.message };
+function shownError(error: unknown): RunError {
+  if (error instanceof PermanentJobError || error instanceof Unavailable)
+    return { code: error.code, message: error.message };
+  return shownFault(error);
+}
+
+function shownFault(error: unknown): { code: ServiceFault; message: string } {
   if (error instanceof Interrupted && error.why === "timeout")
     return { code: "timed_out", message: error.message };
-  if (error instanceof Unavailable) return { code: error.code, message: error.message };
   const { code } = error as { code?: unknown };
   if (code === "ENOSPC") return { code: "disk_full", message: "The disk for artifacts is full." };
   return {
@@ -155,7 +176,7 @@ export async function giveUpRun(
   const poisoned = /stalled/i.test(error.message);
   const shown = poisoned
     ? {
-        code: "poison",
+        code: "poison" satisfies ServiceFault,
         message:
           "The work ended its worker process several times and was given up; an operator has to look at it.",
       }

@@ -18,6 +18,7 @@ import { metricsStreamRoutes } from "./metrics-stream.js";
 import { retentionRoutes } from "./retention.js";
 import { runEstimateRoutes } from "./run-estimates.js";
 import { runRoutes } from "./runs.js";
+import { scheduleRoutes } from "./schedules.js";
 import { streamExportRoutes } from "./stream-export.js";
 import { timelineRoutes } from "./timeline.js";
 import { webSourceRoutes } from "./web-sources.js";
@@ -46,6 +47,7 @@ export const apiRoutes = (context: Context): Route[] => [
   ...downloadLinkRoutes(context),
   ...downloadRoutes(context),
   ...importRoutes(context),
+  ...scheduleRoutes(context),
   ...streamExportRoutes(context),
   ...webhookEndpointRoutes(context),
   ...deliveryRoutes(context),

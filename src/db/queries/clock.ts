@@ -1,6 +1,12 @@
 import { sql } from "kysely";
 import type { Db } from "../client.js";
 
+/** For what many processes must agree on: the clocks of some of them may be wrong. */
+export async function databaseNow(db: Db): Promise<Date> {
+  const { rows } = await sql<{ now: Date }>`select clock_timestamp() as now`.execute(db);
+  return rows[0]!.now;
+}
+
 /** How far this process's clock is ahead of the database's (negative: behind), and how sure that is. */
 export interface ClockSkew {
   ms: number;

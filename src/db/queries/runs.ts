@@ -39,6 +39,7 @@ export async function insertRun(
     runId?: string | undefined;
     /** The file it reads, which is stored under its id before. */
     upload?: Upload;
+    scheduleId?: string;
     maxWaiting: number;
   },
 ): Promise<(Run & { position: number }) | undefined> {
@@ -48,6 +49,7 @@ export async function insertRun(
       ...(["account_id", "created_at", "kind", "priority", "turn", "params", "requested_by"] as const),
       ...(run.runId ? (["run_id"] as const) : []),
       ...(run.upload ? (["upload"] as const) : []),
+      ...(run.scheduleId ? (["schedule_id"] as const) : []),
     ])
     .expression(
       db
@@ -62,6 +64,7 @@ export async function insertRun(
           sql<string>`${run.requestedBy}::text`.as("requested_by"),
           ...(run.runId ? [sql<string>`${run.runId}::uuid`.as("run_id")] : []),
           ...(run.upload ? [sql`${JSON.stringify(run.upload)}::jsonb`.as("upload")] : []),
+          ...(run.scheduleId ? [sql<string>`${run.scheduleId}::uuid`.as("schedule_id")] : []),
         ])
         .where(mayWaitSql(run.accountId, run.kind, run.maxWaiting)),
     )
