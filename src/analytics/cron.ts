@@ -38,7 +38,7 @@ export function parseCron(text: string): Cron {
   for (const [index, field] of fields.entries())
     if (!allowed.test(field) || words[index]!.test(field))
       throw new Error(`${fieldNames[index]}: ${JSON.stringify(field.slice(0, 40))} is not understood`);
-  const { minute, hour, dayOfMonth, month, dayOfWeek } = CronExpressionParser.parse(fields.join(" ")).fields;
+  const { minute, hour, dayOfMonth, month, dayOfWeek } = readFields(fields);
   const times = hour.values.flatMap((each) => minute.values.map((part) => each * 60 + part));
   const days = new Set<number | string>(dayOfMonth.values);
   const months = new Set<number>(month.values);
@@ -57,6 +57,22 @@ export function parseCron(text: string): Cron {
       return anyDay || anyWeekday ? day && weekday : day || weekday;
     },
   };
+}
+
+function readFields(fields: readonly string[]) {
+  // Names may be in any case, `L` may not.
+  const read = (each: readonly string[]) => CronExpressionParser.parse(each.join(" ").toUpperCase()).fields;
+  try {
+    return read(fields);
+  } catch (error) {
+    for (const [index, field] of fields.entries())
+      try {
+        read(["0", "0", "*", "*", "*"].with(index, field));
+      } catch (cause) {
+        throw new Error(`${fieldNames[index]}: ${(cause as Error).message}`, { cause });
+      }
+    throw error;
+  }
 }
 
 /** A cron expression of an input, kept as it was written but for blanks. */

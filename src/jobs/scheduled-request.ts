@@ -1,12 +1,15 @@
+import { isTimeZone } from "../analytics/buckets.js";
 import { parseCron } from "../analytics/cron.js";
 import type { Pattern } from "../analytics/fires.js";
 import { type Range, rangeOf } from "../analytics/relative-range.js";
 import type { Schedule, ScheduleFields } from "../db/queries/schedules.js";
+import { InvalidInput } from "../errors.js";
 
-export const patternOf = ({ cron, time_zone }: Pick<Schedule, "cron" | "time_zone">): Pattern => ({
-  cron: parseCron(cron),
-  timeZone: time_zone,
-});
+/** Throws where this process does not know the zone, though the one that took it did. */
+export function patternOf({ cron, time_zone: timeZone }: Pick<Schedule, "cron" | "time_zone">): Pattern {
+  if (!isTimeZone(timeZone)) throw new InvalidInput("unknown_time_zone", `Unknown time zone: ${timeZone}.`);
+  return { cron: parseCron(cron), timeZone };
+}
 
 export interface DatedRange {
   from: Date;

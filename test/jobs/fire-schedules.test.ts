@@ -1,0 +1,227 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { RunKey } from "../../src/db/queries/runs.js";
+import { changeSchedule, findSchedule, type Schedule, scheduleKey } from "../../src/db/queries/schedules.js";
+import { fireDue, fireSchedules } from "../../src/jobs/fire-schedules.js";
+import { reviewSchedule } from "../../src/jobs/review-schedule.js";
+import { silentLog } from "../support/postgres.js";
+import { endRuns, makeSchedule, slotsOf } from "../support/schedules.js";
+import { openWork, type TestWork } from "../support/work.js";
+
+let test: TestWork;
+beforeAll(async () => {
+  test = await openWork();
+});
+afterAll(() => test.close());
+beforeEach(() => test.pool.query("truncate schedules, schedule_slots, runs"));
+
+const at = (text: string) => new Date(`2026-05-${text}:00Z`);
+const fire = async (now: string) => (await fireDue(test.db, at(now), silentLog)).runs;
+const outcomes = async (schedule: Schedule) =>
+  (await slotsOf(test, schedule)).map(
+    ({ fire_at, outcome, reason }) =>
+      `${fire_at.toISOString().slice(8, 16)} ${outcome}${reason ? ` ${reason}` : ""}`,
+  );
+const current = async (schedule: Schedule) => (await findSchedule(test.db, schedule.schedule_id, "all"))!;
+
+describe("schedules.fire", () => {
+  it("asks for the run of a slot once, with an absolute range, and enqueues it", async () => {
+    const schedule = await makeSchedule(test, new Date(), { range: "yesterday", time_zone: "Europe/Berlin" });
+    await test.pool.query(
+      "update schedules set next_fire_at = look_at - interval '1 day', look_at = look_at - interval '1 day'",
+    );
+    const { result, enqueued } = await test.work(fireSchedules, {});
+    expect(result).toEqual({ schedules: 1, runs: 1 });
+    const key = enqueued[0]!.payload as RunKey;
+    expect(enqueued).toEqual([{ kind: "reports.build", payload: key, options: { id: `${key.runId}-g1` } }]);
+    const run = await test.run(key);
+    const [slot] = await slotsOf(test, schedule);
+    expect(run).toMatchObject({
+      schedule_id: schedule.schedule_id,
+      status: "queued",
+      params: {
+        ...schedule.request,
+        account_id: "shop",
+        time_zone: "Europe/Berlin",
+        from: slot!.range_from.toISOString(),
+        to: slot!.range_to.toISOString(),
+      },
+    });
+    expect(slot).toMatchObject({ outcome: "queued", run_id: key.runId, runs: 1 });
+    expect((await test.work(fireSchedules, {})).enqueued).toEqual([]);
+  });
+
+  it("leaves a run that cannot be enqueued to the sweep", async () => {
+    await makeSchedule(test, new Date());
+    await test.pool.query("update schedules set next_fire_at = now(), look_at = now()");
+    // The time it is at now is none of the pattern's: the latest of those that are.
+    await test.pool.query("update schedules set next_fire_at = next_fire_at - interval '1 day'");
+    const away = async () => {
+      throw new Error("away");
+    };
+    expect((await test.work(fireSchedules, {}, { enqueue: away })).result).toMatchObject({ runs: 1 });
+    const { rows } = await test.pool.query("select enqueued_at, status from runs");
+    expect(rows).toEqual([{ enqueued_at: null, status: "queued" }]);
+  });
+
+  it("with any number of steps at once makes one run a slot", async () => {
+    for (let made = 0; made < 250; made++) await makeSchedule(test, at("01T00:00"));
+    for (let round = 0; round < 2; round++) {
+      const steps = Array.from({ length: 6 }, () => fireDue(test.db, at("01T08:00"), silentLog));
+      await Promise.all(steps);
+    }
+    await fireDue(test.db, at("01T08:01"), silentLog);
+    const { rows } = await test.pool.query(
+      `select count(*)::integer as slots, count(distinct schedule_id)::integer as schedules,
+         (select count(*)::integer from runs) as runs from schedule_slots`,
+    );
+    expect(rows).toEqual([{ slots: 250, schedules: 250, runs: 250 }]);
+  });
+
+  it("does not fire a slot again when the clock goes back", async () => {
+    const schedule = await makeSchedule(test, at("01T00:00"));
+    expect(await fire("01T08:00")).toHaveLength(1);
+    await test.pool.query("update schedules set next_fire_at = $1, look_at = $1", [at("01T08:00")]);
+    await endRuns(test);
+    expect(await fire("01T08:01")).toEqual([]);
+    expect(await outcomes(schedule)).toEqual(["01T08:00 queued"]);
+  });
+
+  it("is not held up by a schedule that it cannot read", async () => {
+    const broken = await makeSchedule(test, at("01T00:00"));
+    await test.pool.query("update schedules set time_zone = 'Mars/Olympus'");
+    const sound = await makeSchedule(test, at("01T00:00"));
+    expect(await fire("01T08:00")).toHaveLength(1);
+    expect(await outcomes(sound)).toEqual(["01T08:00 queued"]);
+    expect(await outcomes(broken)).toEqual([]);
+    expect((await current(broken)).look_at).toEqual(at("01T08:05"));
+  });
+});
+
+describe("a slot that meets an open run", () => {
+  const hourly = { cron: "0 * * * *" };
+
+  it("is skipped, and the next one fires when the run has ended", async () => {
+    const schedule = await makeSchedule(test, at("01T00:30"), { ...hourly, overlap: "skip" });
+    await fire("01T01:00");
+    expect(await fire("01T02:00")).toEqual([]);
+    await endRuns(test);
+    expect(await fire("01T03:00")).toHaveLength(1);
+    expect(await outcomes(schedule)).toEqual([
+      "01T01:00 queued",
+      "01T02:00 skipped_overlap previous_run_open",
+      "01T03:00 queued",
+    ]);
+  });
+
+  it("waits its turn with its own range, one after another", async () => {
+    const schedule = await makeSchedule(test, at("01T00:30"), { ...hourly, overlap: "queue" });
+    await fire("01T01:00");
+    await fire("01T02:00");
+    await fire("01T03:00");
+    expect(await outcomes(schedule)).toEqual(["01T01:00 queued", "01T02:00 waiting", "01T03:00 waiting"]);
+    expect(await fire("01T03:01")).toEqual([]);
+    await endRuns(test);
+    expect(await fire("01T03:02")).toHaveLength(1);
+    expect(await fire("01T03:03")).toEqual([]);
+    await endRuns(test);
+    expect(await fire("01T03:04")).toHaveLength(1);
+    const slots = await slotsOf(test, schedule);
+    expect(slots.map((slot) => [slot.outcome, slot.from, slot.to])).toEqual(
+      [0, 1, 2].map((hour) => [
+        "queued",
+        at(`01T0${hour}:00`).toISOString(),
+        at(`01T0${hour + 1}:00`).toISOString(),
+      ]),
+    );
+    // Nothing waits any more: the next look is at the next slot.
+    expect(await current(schedule)).toMatchObject({ look_at: at("01T04:00"), next_fire_at: at("01T04:00") });
+  });
+
+  it("leaves the line when the schedule is paused", async () => {
+    const schedule = await makeSchedule(test, at("01T00:30"), { ...hourly, overlap: "queue" });
+    await fire("01T01:00");
+    await fire("01T02:00");
+    const now = at("01T02:30");
+    await changeSchedule(test.db, scheduleKey(schedule), now, ({ request }) => ({
+      fields: { ...fieldsOf(schedule), request },
+      standing: { status: "paused", nextFireAt: null },
+    }));
+    await endRuns(test);
+    expect(await fire("01T05:00")).toEqual([]);
+    expect(await outcomes(schedule)).toEqual(["01T01:00 queued", "01T02:00 cancelled paused"]);
+  });
+});
+
+const fieldsOf = ({ name, cron, time_zone, kind, request, range, catch_up, overlap }: Schedule) => ({
+  ...{ name, cron, time_zone, kind, request, range, catch_up, overlap },
+});
+
+describe("a schedule whose runs keep failing", () => {
+  /** Fires on these days of May, each run failing at once. */
+  async function fail(days: number[], code: string) {
+    for (const day of days) {
+      await fire(`${String(day).padStart(2, "0")}T08:00`);
+      await endRuns(test, "failed", code);
+    }
+  }
+
+  it("by its own request is disabled once, with the reason, and fires no more", async () => {
+    const schedule = await makeSchedule(test, at("01T00:00"));
+    await fail([1, 2, 3, 4], "too_many_buckets");
+    await reviewSchedule(test.db, scheduleKey(schedule), at("04T08:01"), silentLog);
+    expect((await current(schedule)).status).toBe("active");
+    await fail([5], "invalid_request");
+    const notices: object[] = [];
+    const log = Object.assign(Object.create(silentLog), {
+      warn: (_text: string, more: object) => notices.push(more),
+    });
+    const now = at("05T08:01");
+    await Promise.all(
+      Array.from({ length: 4 }, () => reviewSchedule(test.db, scheduleKey(schedule), now, log)),
+    );
+    expect(notices).toHaveLength(1);
+    expect(await current(schedule)).toMatchObject({
+      status: "disabled",
+      disabled: { at: now.toISOString(), code: "invalid_request", message: "it failed" },
+      next_fire_at: null,
+      look_at: null,
+      version: 2,
+    });
+    expect(await fire("06T08:00")).toEqual([]);
+    expect(await outcomes(schedule)).toHaveLength(5);
+  });
+
+  it("is disabled by its next fire, where nobody could do it before", async () => {
+    const schedule = await makeSchedule(test, at("01T00:00"));
+    await fail([1, 2, 3, 4, 5], "invalid_request");
+    expect(await fire("06T08:00")).toEqual([]);
+    expect((await current(schedule)).status).toBe("disabled");
+  });
+
+  it("through no fault of its own goes on", async () => {
+    const schedule = await makeSchedule(test, at("01T00:00"));
+    await fail([1, 2, 3, 4], "invalid_request");
+    await fail([5], "disk_full");
+    await fail([6, 7, 8, 9], "invalid_request");
+    expect(await fire("10T08:00")).toHaveLength(1);
+    await endRuns(test);
+    await fail([11, 12, 13, 14], "invalid_request");
+    expect((await current(schedule)).status).toBe("active");
+    expect(await fire("15T08:00")).toHaveLength(1);
+  });
+
+  it("starts from zero when it is enabled again", async () => {
+    const schedule = await makeSchedule(test, at("01T00:00"));
+    await fail([1, 2, 3, 4, 5], "invalid_request");
+    await fire("06T08:00");
+    await changeSchedule(test.db, scheduleKey(schedule), at("06T09:00"), (before) => ({
+      fields: fieldsOf(before),
+      standing: { status: "active", nextFireAt: at("07T08:00") },
+    }));
+    await fail([7, 8, 9, 10], "invalid_request");
+    expect(await current(schedule)).toMatchObject({ status: "active", disabled: null });
+    await fail([11], "invalid_request");
+    await fire("12T08:00");
+    expect((await current(schedule)).status).toBe("disabled");
+  });
+});
