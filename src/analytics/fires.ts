@@ -6,6 +6,7 @@ const DAY_MS = 24 * 3_600_000;
 const MIN_PAUSE_MS = MIN_PAUSE_MINUTES * MINUTE_MS;
 /** What a change of the clock does to a fire is known from the days around it. */
 const AROUND_MS = 2 * DAY_MS;
+const WIDEST_MS = 32 * DAY_MS;
 /** Zones have no tables of their rules after 2100. A pattern that matches at all does so once in eight years. */
 const HORIZON_MS = Date.UTC(2110, 0, 1);
 
@@ -51,12 +52,21 @@ export function firesBetween({ cron, timeZone }: Pattern, from: number, to: numb
 /** The next fires after an instant, `count` of them. */
 export function nextFires(pattern: Pattern, after: number, count: number): Fire[] {
   const fires: Fire[] = [];
-  let from = after + 1;
-  for (let width = AROUND_MS; fires.length < count && from < HORIZON_MS; width *= 2) {
+  let width = AROUND_MS;
+  for (let from = after + 1; fires.length < count && from < HORIZON_MS; from += width) {
+    // To look at dates alone is quick; local dates are less than a day away from those of UTC.
+    from = Math.max(from, nextDate(pattern.cron, from - DAY_MS) - DAY_MS);
+    width = Math.min(width * 2, WIDEST_MS);
     fires.push(...firesBetween(pattern, from, from + width));
-    from += width;
   }
   return fires.slice(0, count);
+}
+
+/** The first date from here on that matches. */
+function nextDate(cron: Cron, from: number): number {
+  let date = Math.floor(from / DAY_MS) * DAY_MS;
+  while (!cron.matchesDate(date) && date < HORIZON_MS) date += DAY_MS;
+  return date;
 }
 
 /** The last fire before an instant. */

@@ -53,7 +53,7 @@ describe("fires", () => {
         const expected = minuteByMinute(plain, clockOf(zone), YEAR.from, YEAR.to - 1);
         expect(found.map((fire) => fire.at)).toEqual(expected.filter((at) => at >= from));
       }),
-      { numRuns: casesOf("FIRES", { few: 40, many: 600 }) },
+      { numRuns: casesOf("FIRES", { few: 30, many: 600 }) },
     );
   });
 

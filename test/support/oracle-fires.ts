@@ -59,8 +59,8 @@ export function minuteByMinute(
 }
 
 function matches({ minutes, hours, days, months, weekdays }: PlainPattern, local: number): boolean {
+  if (!minutes.includes((local / MINUTE_MS) % 60)) return false;
   const date = new Date(local);
-  if (!minutes.includes(date.getUTCMinutes())) return false;
   if (hours !== "*" && !hours.includes(date.getUTCHours())) return false;
   if (months && !months.includes(date.getUTCMonth() + 1)) return false;
   const isLast = new Date(local + 24 * 3_600_000).getUTCDate() === 1;

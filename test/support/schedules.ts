@@ -40,13 +40,15 @@ export async function makeSchedule(
   return made!;
 }
 
-/** The next fires as the preview says them, each with its range. */
-export function previewOf(schedule: Schedule, after: Date, count: number): (Range & { at: number })[] {
+/** The fires after one instant and up to another as previews of twenty say them, each with its range. */
+export function previewOf(schedule: Schedule, after: Date, until: Date): (Range & { at: number })[] {
   const pattern = patternOf(schedule);
-  return nextFires(pattern, after.getTime(), count).map(({ at }) => ({
-    at,
-    ...rangeOf(schedule.range, at, pattern),
-  }));
+  const instants: number[] = [];
+  for (let last = after.getTime(); last <= until.getTime(); last = instants.at(-1)!)
+    instants.push(...nextFires(pattern, last, 20).map((fire) => fire.at));
+  return instants
+    .filter((at) => at <= until.getTime())
+    .map((at) => ({ at, ...rangeOf(schedule.range, at, pattern) }));
 }
 
 export interface StoredSlot {
