@@ -17,7 +17,7 @@ import { accountIdText } from "./routes/accounts.js";
 /** Checked as a whole, with what the schedule adds to it, by the schema of its kind. */
 const request = z.custom<Record<string, unknown>>(
   (value) => typeof value === "object" && value !== null && !Array.isArray(value),
-  "must be an object",
+  { error: "must be an object", params: { code: "invalid_type" } },
 );
 
 const fields = {

@@ -105,7 +105,7 @@ describe("F23 ranges of fires that follow each other", () => {
           }
         }
       }),
-      { numRuns: casesOf("RANGES", { few: 60, many: 1_000 }) },
+      { numRuns: casesOf("RANGES", { few: 25, many: 1_000 }) },
     );
   });
 });

@@ -98,6 +98,7 @@ describe("asking for a report", () => {
       id: expect.stringMatching(/^[0-9a-f-]{36}$/),
       kind: "report",
       account_id: "shop",
+      schedule_id: null,
       status: "queued",
       priority: "interactive",
       params: { ...report, time_zone: "Europe/Berlin" },
@@ -328,9 +329,12 @@ describe("a run", () => {
     const id = await rowOnly("export", "failed", "{}");
     await send("POST", `/analytics/exports/${id}/retry`);
     await expect
-      .poll(async () => (await get(`/analytics/exports/${id}`)).json.error?.code, { timeout: 20_000 })
-      .toBe("internal_error");
-    await send("POST", `/analytics/exports/${id}/cancel`);
+      .poll(async () => (await get(`/analytics/exports/${id}`)).json, { timeout: 20_000 })
+      .toMatchObject({
+        status: "failed",
+        attempt: 1,
+        error: { code: "invalid_request", message: expect.stringMatching(/^account_id: /) },
+      });
   });
 
   it("is listed, newest first, page by page, by status", async () => {

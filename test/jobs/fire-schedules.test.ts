@@ -1,11 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { RunKey } from "../../src/db/queries/runs.js";
 import { changeSchedule, findSchedule, type Schedule, scheduleKey } from "../../src/db/queries/schedules.js";
+import { PermanentJobError } from "../../src/errors.js";
+import { buildExport } from "../../src/jobs/build-export.js";
+import { buildReport } from "../../src/jobs/build-report.js";
 import { fireDue, fireSchedules } from "../../src/jobs/fire-schedules.js";
 import { reviewSchedule } from "../../src/jobs/review-schedule.js";
 import { silentLog } from "../support/postgres.js";
 import { endRuns, makeSchedule, slotsOf } from "../support/schedules.js";
-import { openWork, type TestWork } from "../support/work.js";
+import { openWork, seedMessages, type TestWork } from "../support/work.js";
 
 let test: TestWork;
 beforeAll(async () => {
@@ -52,9 +55,9 @@ describe("schedules.fire", () => {
 
   it("leaves a run that cannot be enqueued to the sweep", async () => {
     await makeSchedule(test, new Date());
-    await test.pool.query("update schedules set next_fire_at = now(), look_at = now()");
-    // The time it is at now is none of the pattern's: the latest of those that are.
-    await test.pool.query("update schedules set next_fire_at = next_fire_at - interval '1 day'");
+    await test.pool.query(
+      "update schedules set next_fire_at = now() - interval '1 day', look_at = now() - interval '1 day'",
+    );
     const away = async () => {
       throw new Error("away");
     };
@@ -84,6 +87,24 @@ describe("schedules.fire", () => {
     await endRuns(test);
     expect(await fire("01T08:01")).toEqual([]);
     expect(await outcomes(schedule)).toEqual(["01T08:00 queued"]);
+  });
+
+  it("makes runs that workers build, again and again to the same bytes", async () => {
+    await seedMessages(test, "shop");
+    const made = new Date("2025-03-03T12:00:00Z");
+    await makeSchedule(test, made, {
+      cron: "0 8 4 3 *",
+      range: "last_7_days",
+      kind: "export",
+      request: { dataset: "messages", format: "csv" },
+    });
+    const [run] = (await fireDue(test.db, new Date("2025-03-04T08:00:00Z"), silentLog)).runs;
+    await test.work(buildExport, run!.key);
+    const file = await test.file(run!.key);
+    expect((await test.run(run!.key)).artifact?.rows).toBe(12);
+    await test.pool.query("update runs set status = 'queued', artifact = null");
+    await test.work(buildExport, run!.key);
+    expect((await test.file(run!.key)).equals(file)).toBe(true);
   });
 
   it("is not held up by a schedule that it cannot read", async () => {
@@ -189,6 +210,36 @@ describe("a schedule whose runs keep failing", () => {
     });
     expect(await fire("06T08:00")).toEqual([]);
     expect(await outcomes(schedule)).toHaveLength(5);
+  });
+
+  it("is disabled with the fifth of them, which is not tried again, as the others were not", async () => {
+    const schedule = await makeSchedule(test, at("01T00:00"), {
+      cron: "0 8 * * *",
+      range: "last_quarter",
+      request: { template: "delivery-summary", format: "csv", interval: "15m" },
+      catch_up: "all",
+    });
+    // A quarter is short enough for its bucket; another release may take less.
+    const tooLong = { from: "2025-01-01T00:00:00.000Z", to: "2026-01-01T00:00:00.000Z" };
+    for (const day of ["01", "02", "03", "04", "05"]) {
+      const [run] = await fire(`${day}T08:00`);
+      const params = day === "05" ? { format: "pdf" } : tooLong;
+      await test.pool.query("update runs set params = params || $1 where run_id = $2", [
+        params,
+        run!.key.runId,
+      ]);
+      expect((await current(schedule)).status).toBe("active");
+      await expect(test.work(buildReport, run!.key)).rejects.toThrow(PermanentJobError);
+      expect(await test.run(run!.key)).toMatchObject({
+        status: "failed",
+        attempt: 1,
+        error: { code: day === "05" ? "invalid_request" : "too_many_buckets" },
+      });
+    }
+    expect(await current(schedule)).toMatchObject({
+      status: "disabled",
+      disabled: { code: "invalid_request" },
+    });
   });
 
   it("is disabled by its next fire, where nobody could do it before", async () => {
