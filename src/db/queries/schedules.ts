@@ -192,7 +192,7 @@ export async function disableFailing(
           select slot.run_id, slot.fire_at
           from schedule_slots slot join schedules one using (account_id, schedule_id)
           where slot.account_id = asked.account_id and slot.schedule_id = asked.schedule_id
-            and slot.outcome = 'queued' and slot.trigger = 'schedule' and slot.created_at >= one.enabled_at
+            and slot.outcome = 'queued' and slot.trigger = 'schedule' and slot.fire_at >= one.enabled_at
           order by slot.fire_at desc
           limit ${FAILURES_TO_DISABLE}
         ) slot
