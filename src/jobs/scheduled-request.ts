@@ -31,7 +31,8 @@ export const requestOf = (
   { kind, request, time_zone }: Pick<ScheduleFields, "kind" | "request" | "time_zone">,
   { from, to }: DatedRange,
 ): Record<string, unknown> => ({
-  ...(kind === "report" && { time_zone }),
+  // Where days count, they are those of the schedule, unless the request says otherwise.
+  ...((kind === "report" || request.dataset === "metrics") && { time_zone }),
   ...request,
   account_id: accountId,
   from: from.toISOString(),

@@ -333,7 +333,7 @@ describe("a run", () => {
       .toMatchObject({
         status: "failed",
         attempt: 1,
-        error: { code: "invalid_request", message: expect.stringMatching(/^account_id: /) },
+        error: { code: "invalid_request", message: expect.stringMatching(/^dataset: /) },
       });
   });
 

@@ -277,6 +277,19 @@ describe("a change", () => {
     expect((await fire("2026-03-28T01:30:00Z"))[0]).toMatchObject({ kind: "export" });
   });
 
+  it("to an export of metrics counts by the schedule's days", async () => {
+    const { id } = await make({
+      report: undefined,
+      export: { dataset: "metrics", format: "csv", metrics: ["messages_sent"] },
+      time_zone: "Asia/Kolkata",
+    });
+    const { json } = await send("POST", `${path}/${id}/run`);
+    expect(json).toMatchObject({
+      kind: "export",
+      params: { time_zone: "Asia/Kolkata", from: "2026-03-25T18:30:00.000Z", to: "2026-03-26T18:30:00.000Z" },
+    });
+  });
+
   it("that was meant for another version is refused", async () => {
     const { id } = await make();
     const change = (name: string, tag: string) =>
