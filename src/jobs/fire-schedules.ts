@@ -4,6 +4,7 @@ import { decideSlots, MAX_AWAY_MS } from "../analytics/due-slots.js";
 import { firesBetween, nextFires } from "../analytics/fires.js";
 import type { Db } from "../db/client.js";
 import { databaseNow } from "../db/queries/clock.js";
+import { disableFailing } from "../db/queries/failing-schedules.js";
 import { markEnqueued, runJobId } from "../db/queries/runs.js";
 import {
   type Look,
@@ -14,7 +15,7 @@ import {
   recordLooks,
   type ScheduleLine,
 } from "../db/queries/schedule-slots.js";
-import { disableFailing, type Schedule, type ScheduleKey, scheduleKey } from "../db/queries/schedules.js";
+import { type Schedule, type ScheduleKey, scheduleKey } from "../db/queries/schedules.js";
 import type { Log } from "../log.js";
 import { defineJob, type Enqueue } from "./define-job.js";
 import { runJobs } from "./run-jobs.js";

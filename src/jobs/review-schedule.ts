@@ -1,5 +1,6 @@
 import type { Db } from "../db/client.js";
-import { disableFailing, type ScheduleKey } from "../db/queries/schedules.js";
+import { disableFailing } from "../db/queries/failing-schedules.js";
+import type { ScheduleKey } from "../db/queries/schedules.js";
 import type { Log } from "../log.js";
 import { scheduleDisabledNotice } from "./schedule-disabled-notice.js";
 import { serviceFaults } from "./service-faults.js";

@@ -1,14 +1,13 @@
-import { DateTime } from "luxon";
 import { z } from "zod";
-import { type Fire, nextFires, type Pattern } from "../../analytics/fires.js";
+import { nextFires } from "../../analytics/fires.js";
 import type { Context } from "../../context.js";
 import { findAccount } from "../../db/queries/accounts.js";
-import { listSlots, type PastSlot } from "../../db/queries/schedule-slots.js";
+import { insertManualRun } from "../../db/queries/manual-runs.js";
+import { listSlots } from "../../db/queries/schedule-slots.js";
 import {
   changeSchedule,
   deleteSchedule,
   findSchedule,
-  insertManualRun,
   insertSchedule,
   listSchedules,
   type Schedule,
@@ -24,6 +23,7 @@ import { withIdempotency } from "../idempotency.js";
 import { accountNotFound, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
 import { decodeCursor, pageParameters, toPage } from "../pagination.js";
+import { presentFire, presentSchedule, presentSlot } from "../present-schedule.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
 import { checkedNextFire, newSchedule, scheduleChanges, withChanges } from "../schedule-input.js";
 import { accountIdText, scopeOf } from "./accounts.js";
@@ -245,49 +245,3 @@ function requireMatch(request: ApiRequest, row: Schedule): void {
       `This schedule has been changed: its version is ${row.version}.`,
     );
 }
-
-function presentSchedule(row: Schedule): Record<string, unknown> {
-  const self = `${collection}/${row.schedule_id}`;
-  return {
-    id: row.schedule_id,
-    account_id: row.account_id,
-    name: row.name,
-    cron: row.cron,
-    time_zone: row.time_zone,
-    [row.kind]: row.request,
-    range: row.range,
-    catch_up: row.catch_up,
-    overlap: row.overlap,
-    status: row.status,
-    disabled: row.disabled,
-    next_fire_at: row.next_fire_at,
-    version: row.version,
-    created_at: row.created_at,
-    updated_at: row.updated_at,
-    links: { self, fires: `${self}/fires`, history: `${self}/history` },
-  };
-}
-
-const presentFire = (schedule: Schedule, pattern: Pattern, { at, dst }: Fire) => ({
-  fire_at: new Date(at),
-  local: DateTime.fromMillis(at, { zone: schedule.time_zone }).toISO({ suppressMilliseconds: true }),
-  dst,
-  ...slotRange(schedule, pattern, at),
-});
-
-const presentSlot = (slot: PastSlot) => ({
-  fire_at: slot.fire_at,
-  trigger: slot.trigger,
-  outcome: slot.outcome,
-  reason: slot.reason,
-  from: slot.range_from,
-  to: slot.range_to,
-  recorded_at: slot.created_at,
-  run: slot.run_id && {
-    id: slot.run_id,
-    kind: slot.kind,
-    status: slot.status,
-    error: slot.error,
-    links: { self: `/analytics/${slot.kind}s/${slot.run_id}` },
-  },
-});
