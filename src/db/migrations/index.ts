@@ -10,9 +10,9 @@ import * as binsInOrder from "./0008-bins-in-order.js";
 import * as exportParts from "./0009-export-parts.js";
 import * as admission from "./0010-admission.js";
 import * as artifacts from "./0011-artifacts.js";
+import * as schedules from "./0012-schedules.js";
 import * as deliveries from "./0013-deliveries.js";
 import * as changes from "./0015-changes.js";
-import * as schedules from "./0012-schedules.js";
 
 /** In order of application; a migration that has shipped is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -27,7 +27,7 @@ export const migrations: Record<string, Migration> = {
   "0009-export-parts": exportParts,
   "0010-admission": admission,
   "0011-artifacts": artifacts,
+  "0012-schedules": schedules,
   "0013-deliveries": deliveries,
   "0015-changes": changes,
-  "0012-schedules": schedules,
 };
