@@ -5,7 +5,6 @@ import { firesBetween, nextFires } from "../analytics/fires.js";
 import type { Db } from "../db/client.js";
 import { databaseNow } from "../db/queries/clock.js";
 import { disableFailing } from "../db/queries/failing-schedules.js";
-import { markEnqueued, runJobId } from "../db/queries/runs.js";
 import {
   type Look,
   lockDueSchedules,
@@ -17,8 +16,8 @@ import {
 } from "../db/queries/schedule-slots.js";
 import { type Schedule, type ScheduleKey, scheduleKey } from "../db/queries/schedules.js";
 import type { Log } from "../log.js";
-import { defineJob, type Enqueue } from "./define-job.js";
-import { runJobs } from "./run-jobs.js";
+import type { Admission } from "./admission.js";
+import { defineJob } from "./define-job.js";
 import { scheduleDisabledNotice } from "./schedule-disabled-notice.js";
 import { type DatedRange, patternOf, requestOf, slotRange } from "./scheduled-request.js";
 import { serviceFaults } from "./service-faults.js";
@@ -32,7 +31,7 @@ const UNREADABLE_LOOK_MS = 5 * 60_000;
 /**
  * Fires the schedules that are due. A step locks some, decides, and writes slots, runs and the next fire in one
  * transaction; what another step holds is left to it, so any number may go on at once and be killed anywhere. The runs are
- * enqueued after it; the sweep does that where this process cannot. Cost: an index range of what is due.
+ * admitted after it; the sweep does that where this process cannot. Cost: an index range of what is due.
  */
 export const fireSchedules = defineJob({
   kind: "schedules.fire",
@@ -41,13 +40,13 @@ export const fireSchedules = defineJob({
   attempts: 1,
   timeoutMs: 60_000,
   schedule: { cron: "*/5 * * * * *", payload: {} },
-  async run(_payload, { db, enqueue, log, signal }) {
+  async run(_payload, { db, admit, log, signal }) {
     const counts = { schedules: 0, runs: 0 };
     for (let looked = SCHEDULES_PER_STEP; looked === SCHEDULES_PER_STEP; ) {
       signal.throwIfAborted();
       // Of all clocks that one: a worker whose own is ahead would report on what has not happened yet.
       const step = await fireDue(db, await databaseNow(db), log);
-      await enqueueMade(db, enqueue, step.runs, log);
+      await admitMade(admit, step.runs);
       looked = step.looked;
       counts.schedules += looked;
       counts.runs += step.runs.length;
@@ -76,21 +75,9 @@ export async function fireDue(
   });
 }
 
-/** The rows are committed: where the queue cannot be reached, the sweep adds the jobs as soon as it is back. */
-export async function enqueueMade(
-  db: Db,
-  enqueue: Enqueue,
-  runs: readonly MadeRun[],
-  log: Log,
-): Promise<void> {
-  for (const { kind, key } of runs) {
-    try {
-      await enqueue(runJobs[kind], key, { id: runJobId(key) });
-    } catch (error) {
-      log.warn("scheduled run not enqueued yet; the sweep will", { ...key, error });
-      await markEnqueued(db, key, false).catch(() => {});
-    }
-  }
+/** Lets runs that wait now into the queues, as there is room. */
+export async function admitMade(admit: Admission["admit"], runs: readonly MadeRun[]): Promise<void> {
+  await Promise.all(runs.map(({ kind, key }) => admit(kind, key.accountId)));
 }
 
 /** One schedule must not hold up the others. */

@@ -21,6 +21,7 @@ export function presentRun(run: Run, outlook: Outlook | null): Record<string, un
     id: run.run_id,
     kind: run.kind,
     account_id: run.account_id,
+    schedule_id: run.schedule_id,
     status: run.status,
     priority: run.priority,
     params: run.params,

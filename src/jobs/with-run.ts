@@ -89,8 +89,12 @@ async function wakeDeliveries(run: Run, { db, enqueue, log }: JobContext): Promi
 }
 
 /** A schedule whose runs fail again and again through no fault of ours is switched off. */
-async function review({ account_id: accountId, schedule_id: scheduleId }: Run, context: JobContext): Promise<void> {
-  if (scheduleId !== null) await reviewSchedule(context.db, { accountId, scheduleId }, context.now(), context.log);
+async function review(
+  { account_id: accountId, schedule_id: scheduleId }: Run,
+  context: JobContext,
+): Promise<void> {
+  if (scheduleId !== null)
+    await reviewSchedule(context.db, { accountId, scheduleId }, context.now(), context.log);
 }
 
 /** Nothing was published: either a cancel came in the last moment, or somebody else holds the run. */

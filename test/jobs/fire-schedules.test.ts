@@ -27,20 +27,22 @@ const outcomes = async (schedule: Schedule) =>
 const current = async (schedule: Schedule) => (await findSchedule(test.db, schedule.schedule_id, "all"))!;
 
 describe("schedules.fire", () => {
-  it("asks for the run of a slot once, with an absolute range, and enqueues it", async () => {
+  it("asks for the run of a slot once, with an absolute range, and has it admitted", async () => {
     const schedule = await makeSchedule(test, new Date(), { range: "yesterday", time_zone: "Europe/Berlin" });
     await test.pool.query(
       "update schedules set next_fire_at = look_at - interval '1 day', look_at = look_at - interval '1 day'",
     );
-    const { result, enqueued } = await test.work(fireSchedules, {});
+    const admitted: unknown[] = [];
+    const admit = async (...asked: unknown[]) => void admitted.push(asked);
+    const { result } = await test.work(fireSchedules, {}, { admit });
     expect(result).toEqual({ schedules: 1, runs: 1 });
-    const key = enqueued[0]!.payload as RunKey;
-    expect(enqueued).toEqual([{ kind: "reports.build", payload: key, options: { id: `${key.runId}-g1` } }]);
-    const run = await test.run(key);
+    expect(admitted).toEqual([["report", "shop"]]);
     const [slot] = await slotsOf(test, schedule);
+    const key: RunKey = { accountId: "shop", runId: slot!.run_id!, generation: 1 };
+    const run = await test.run(key);
     expect(run).toMatchObject({
       schedule_id: schedule.schedule_id,
-      status: "queued",
+      ...{ status: "queued", priority: "scheduled", enqueued_at: null },
       params: {
         ...schedule.request,
         account_id: "shop",
@@ -50,20 +52,8 @@ describe("schedules.fire", () => {
       },
     });
     expect(slot).toMatchObject({ outcome: "queued", run_id: key.runId, runs: 1 });
-    expect((await test.work(fireSchedules, {})).enqueued).toEqual([]);
-  });
-
-  it("leaves a run that cannot be enqueued to the sweep", async () => {
-    await makeSchedule(test, new Date());
-    await test.pool.query(
-      "update schedules set next_fire_at = now() - interval '1 day', look_at = now() - interval '1 day'",
-    );
-    const away = async () => {
-      throw new Error("away");
-    };
-    expect((await test.work(fireSchedules, {}, { enqueue: away })).result).toMatchObject({ runs: 1 });
-    const { rows } = await test.pool.query("select enqueued_at, status from runs");
-    expect(rows).toEqual([{ enqueued_at: null, status: "queued" }]);
+    expect((await test.work(fireSchedules, {}, { admit })).result).toEqual({ schedules: 0, runs: 0 });
+    expect(admitted).toHaveLength(1);
   });
 
   it("with any number of steps at once makes one run a slot", async () => {

@@ -14,20 +14,29 @@ import {
   type ScheduleChange,
   scheduleKey,
 } from "../../db/queries/schedules.js";
+import { scheduledKinds } from "../../db/schema.js";
 import { Conflict, NotFound, PreconditionFailed } from "../../errors.js";
-import { enqueueMade, fireDue } from "../../jobs/fire-schedules.js";
+import { admitMade, fireDue } from "../../jobs/fire-schedules.js";
+import { notifyTargets } from "../../jobs/notify-targets.js";
 import { patternOf, requestOf, slotRange } from "../../jobs/scheduled-request.js";
 import { readJsonBody } from "../body.js";
 import { namesTag } from "../entity-tag.js";
 import { withIdempotency } from "../idempotency.js";
 import { accountNotFound, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
+import { requireReachable } from "../notify.js";
 import { decodeCursor, pageParameters, toPage } from "../pagination.js";
 import { presentFire, presentSchedule, presentSlot } from "../present-schedule.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
-import { checkedNextFire, newSchedule, scheduleChanges, withChanges } from "../schedule-input.js";
+import {
+  checkedNextFire,
+  newSchedule,
+  type ScheduleChanges,
+  scheduleChanges,
+  withChanges,
+} from "../schedule-input.js";
 import { accountIdText, scopeOf } from "./accounts.js";
-import { acceptRun } from "./runs.js";
+import { acceptRun, tooManyWaiting } from "./runs.js";
 
 const MAX_BODY_BYTES = 256 * 1024;
 const MAX_SCHEDULES = 200;
@@ -51,6 +60,13 @@ export function scheduleRoutes(context: Context): Route[] {
     if (!row) throw scheduleNotFound();
     return row;
   };
+  /** Whoever is to be told of the runs can be told; the schema of the request has its say later. */
+  const requireTargets = async (accountId: string, body: ScheduleChanges) => {
+    for (const kind of scheduledKinds) {
+      const targets = notifyTargets.safeParse(body[kind]?.notify);
+      if (targets.success) await requireReachable(context, accountId, targets.data, `${kind}.notify`);
+    }
+  };
   return [
     route({
       method: "post",
@@ -61,6 +77,7 @@ export function scheduleRoutes(context: Context): Route[] {
         requireAccount(request.identity, body.account_id);
         const account = await findAccount(db, body.account_id);
         if (!account) throw accountNotFound();
+        await requireTargets(account.account_id, body);
         await withIdempotency(context, request, response, async () => {
           const now = context.now();
           const kind = body.report ? "report" : "export";
@@ -123,8 +140,9 @@ export function scheduleRoutes(context: Context): Route[] {
         const now = context.now();
         // What is due by the pattern before fires by it.
         const key = scheduleKey(await find(request));
+        await requireTargets(key.accountId, changes);
         const { runs } = await fireDue(db, now, request.log, key);
-        await enqueueMade(db, context.queues.enqueue, runs, request.log);
+        await admitMade(context.admission.admit, runs);
         const row = await change(request, (before) => {
           const fields = withChanges(before, changes);
           const next = checkedNextFire(before.account_id, fields, now);
@@ -182,8 +200,11 @@ export function scheduleRoutes(context: Context): Route[] {
           const range = slotRange(schedule, patternOf(schedule), now.getTime());
           const params = requestOf(schedule.account_id, schedule, range);
           const requestedBy = request.identity.keyId;
-          const run = await insertManualRun(db, schedule, { params, range, requestedBy, now });
-          return acceptRun(context, run, request, `/analytics/${schedule.kind}s`);
+          const { max_waiting: maxWaiting } = context.config.quotas;
+          const run = await insertManualRun(db, schedule, { params, range, requestedBy, now, maxWaiting });
+          if (!run)
+            throw tooManyWaiting(context, (await findAccount(db, schedule.account_id))!, schedule.kind);
+          return acceptRun(context, run, run.position);
         });
       },
     }),

@@ -4,20 +4,32 @@ import type { Schedule } from "./schedules.js";
 
 const MINUTE_MS = 60_000;
 
-/** Asks for a run outside of the schedule, and notes it in its history: at a time that no slot can have. */
+/**
+ * Asks for a run outside of the schedule, and notes it in its history: at a time that no slot can have. Undefined where as
+ * many runs of the account wait as may.
+ */
 export async function insertManualRun(
   db: Db,
   schedule: Schedule,
-  asked: { params: Record<string, unknown>; range: { from: Date; to: Date }; requestedBy: string; now: Date },
-): Promise<Run & { position: number }> {
+  asked: {
+    params: Record<string, unknown>;
+    range: { from: Date; to: Date };
+    requestedBy: string;
+    now: Date;
+    maxWaiting: number;
+  },
+): Promise<(Run & { position: number }) | undefined> {
   return db.transaction().execute(async (trx) => {
     const run = await insertRun(trx, {
       accountId: schedule.account_id,
       kind: schedule.kind,
+      priority: "interactive",
+      maxWaiting: asked.maxWaiting,
       params: asked.params,
       requestedBy: asked.requestedBy,
       scheduleId: schedule.schedule_id,
     });
+    if (!run) return undefined;
     for (let at = asked.now.getTime(); ; at++) {
       if (at % MINUTE_MS === 0) continue;
       const noted = await trx
