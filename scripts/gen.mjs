@@ -9,6 +9,7 @@ import { renderErrors } from "./gen/errors.mjs";
 import { renderFold } from "./gen/fold.mjs";
 import { renderJobs } from "./gen/jobs.mjs";
 import { renderMetrics } from "./gen/metrics.mjs";
+import { renderReportTemplates } from "./gen/report-templates.mjs";
 import { renderSchema } from "./gen/schema.mjs";
 
 const root = resolve(import.meta.dirname, "..");
@@ -21,6 +22,7 @@ const documents = [
   { path: "docs/fold.sql", render: renderFold },
   { path: "docs/jobs.md", region: "jobs", render: renderJobs },
   { path: "docs/metrics.md", region: "metrics", render: renderMetrics },
+  { path: "docs/reports.md", region: "templates", render: renderReportTemplates },
   { path: "docs/schema.txt", render: renderSchema },
 ];
 

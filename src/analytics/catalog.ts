@@ -15,6 +15,8 @@ export {
   messageDimensions,
   metricDimensions,
   type RollupName,
+  type Unit,
+  units,
 } from "./catalog/metric.js";
 
 export const metrics: readonly Metric[] = [

@@ -10,6 +10,12 @@ export interface DayRange {
 
 const DAY_MS = 24 * 3_600_000;
 
+/** The longest range of flows. */
+export const MAX_FLOW_DAYS = 400;
+/** As many steps as are kept of a conversation. */
+export const MAX_FLOW_DEPTH = 20;
+export const MAX_FLOW_CONVERSATIONS = 1_000_000;
+
 /**
  * The local days of [from, to). Throws `InvalidInput` for what is no local midnight, for an empty range and for one of
  * more than `maxDays`, however long these are.

@@ -1,4 +1,6 @@
+import { InvalidInput } from "../errors.js";
 import { FIRST_MONDAY_MS, HOUR_MS, offsetSpans } from "./buckets.js";
+import type { Metric } from "./catalog.js";
 import { type MetricsPlan, planMetrics } from "./metrics-plan.js";
 import type { MetricsQuery } from "./metrics-query.js";
 
@@ -12,6 +14,23 @@ export interface HeatmapPlan extends MetricsPlan {
   hours: readonly number[];
   /** How much of that has passed by then. */
   hoursUpTo(now: Date): readonly number[];
+}
+
+/** Their hours stay below the greatest number of buckets. */
+const MAX_DAYS = 400;
+
+/** Measures of a moment. */
+const momentary: ReadonlySet<string> = new Set(["level", "drain", "age"]);
+
+/** Whether hours of several weeks add up. */
+export const isSumOfHours = ({ measure }: Pick<Metric, "measure">): boolean => !momentary.has(measure.kind);
+
+/** Throws `InvalidInput` for a range that has too many hours. */
+export function requireHeatmapRange({ from, to }: { from: Date; to: Date }): void {
+  if (to.getTime() - from.getTime() > MAX_DAYS * 24 * HOUR_MS)
+    throw InvalidInput.of([
+      { path: "to", code: "range_too_long", message: `must be at most ${MAX_DAYS} days after from` },
+    ]);
 }
 
 /** Compiles a query for the hours of the week, whatever its interval. */

@@ -41,7 +41,7 @@ export interface MetricsQuery extends Choices {
 
 const unique = <T>(values: T[]): T[] => [...new Set(values)];
 
-const oneOf = <const T extends readonly string[]>(values: T, code: string) =>
+export const oneOf = <const T extends readonly string[]>(values: T, code: string) =>
   z.enum(values, {
     error: (issue) => `unknown ${code} ${JSON.stringify(issue.input)}; one of ${values.join(", ")}`,
   });

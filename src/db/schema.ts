@@ -3,6 +3,7 @@ import type { StoredSettings } from "../analytics/account-settings.js";
 import type { CatchUp, Overlap, SlotOutcome } from "../analytics/due-slots.js";
 import type { StoredQuotas } from "../analytics/quotas.js";
 import type { RelativeRange } from "../analytics/relative-range.js";
+import type { TemplateDefinition } from "../analytics/report-templates/definition.js";
 import type { FileSegment } from "../exports/artifacts/segments.js";
 
 /**
@@ -29,6 +30,8 @@ export interface Database {
   download_uses: DownloadUsesTable;
   webhook_endpoints: WebhookEndpointsTable;
   deliveries: DeliveriesTable;
+  report_templates: ReportTemplatesTable;
+  report_template_versions: ReportTemplateVersionsTable;
 }
 
 type Json<T> = ColumnType<T, string, string>;
@@ -458,4 +461,23 @@ interface DeliveriesTable {
   log: ColumnType<AttemptEntry[], string | undefined, string>;
   created_at: Generated<Date>;
   finished_at: Date | null;
+}
+interface ReportTemplatesTable {
+  account_id: string;
+  name: string;
+  /** The last one. */
+  version: number;
+  created_at: Generated<Date>;
+  updated_at: Generated<Date>;
+  archived_at: Date | null;
+}
+
+/** Never changed. */
+interface ReportTemplateVersionsTable {
+  account_id: string;
+  name: string;
+  version: number;
+  definition: Json<TemplateDefinition>;
+  created_by: string;
+  created_at: Generated<Date>;
 }

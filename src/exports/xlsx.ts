@@ -5,6 +5,7 @@ import type { ColumnType } from "./columns.js";
 import { wallTimes } from "./wall-time.js";
 import { cellWriter, sheetNames, textCell } from "./xlsx-cells.js";
 import { CREATOR, headerOf, numberFormats, widthOf } from "./xlsx-layout.js";
+import { headerLook, headerRow, markCells, writeLines, type XlsxLook } from "./xlsx-look.js";
 
 export interface XlsxColumn {
   name: string;
@@ -22,6 +23,7 @@ export interface XlsxSheet {
   rows: AsyncIterable<readonly unknown[]> | Iterable<readonly unknown[]>;
   /** The number format of one cell, where a column holds values of several units. */
   formatOf?: (row: readonly unknown[], column: number) => string | undefined;
+  look?: XlsxLook;
 }
 
 export interface XlsxOptions {
@@ -36,7 +38,7 @@ export interface XlsxOptions {
 }
 
 type WorkbookWriter = InstanceType<typeof excelStream.xlsx.WorkbookWriter>;
-type WorksheetWriter = ReturnType<WorkbookWriter["addWorksheet"]>;
+export type WorksheetWriter = ReturnType<WorkbookWriter["addWorksheet"]>;
 
 interface DefinedName {
   name: string;
@@ -124,7 +126,7 @@ async function writeSheet(
 ): Promise<void> {
   const writers = sheet.columns.map((column) => cellWriter(column.type, layout.wallTime));
   const page = addPage(workbook, sheet, layout);
-  let used = 1;
+  let used = headerRow(sheet.look);
   for await (const row of sheet.rows) {
     const added = page.addRow(writers.map((write, i) => write(row[i])));
     writers.forEach((_, i) => {
@@ -140,9 +142,12 @@ async function writeSheet(
 }
 
 /** Every column gets its filter button: Excel looks for it in the sheet, LibreOffice among the names. */
-function endPage(page: WorksheetWriter, { columns }: XlsxSheet, rows: number, { filters }: Layout): void {
-  page.autoFilter = { from: { row: 1, column: 1 }, to: { row: rows, column: columns.length } };
-  const range = `$A$1:$${page.getColumn(columns.length).letter}$${rows}`;
+function endPage(page: WorksheetWriter, sheet: XlsxSheet, rows: number, { filters }: Layout): void {
+  const { columns } = sheet;
+  const header = headerRow(sheet.look);
+  page.autoFilter = { from: { row: header, column: 1 }, to: { row: rows, column: columns.length } };
+  const range = `$A$${header}:$${page.getColumn(columns.length).letter}$${rows}`;
+  if (sheet.look && rows > header) markCells(page, sheet.look, header + 1, rows);
   filters.push({
     name: "_xlnm._FilterDatabase",
     ranges: [`'${page.name.replaceAll("'", "''")}'!${range}`],
@@ -162,7 +167,7 @@ async function drained(page: WorksheetWriter, closed: AbortSignal): Promise<void
 
 function addPage(workbook: WorkbookWriter, sheet: XlsxSheet, layout: Layout): WorksheetWriter {
   const page = workbook.addWorksheet(layout.nameSheet(sheet.name), {
-    views: [{ state: "frozen", ySplit: 1 }],
+    views: [{ state: "frozen", ySplit: headerRow(sheet.look) }],
   });
   const headers = sheet.columns.map((column) => headerOf(column, layout.timeZone));
   page.columns = sheet.columns.map((column, i) => {
@@ -172,9 +177,11 @@ function addPage(workbook: WorkbookWriter, sheet: XlsxSheet, layout: Layout): Wo
       ...(numFmt ? { style: { numFmt } } : {}),
     };
   });
-  const first = page.getRow(1);
-  first.values = headers.map(textCell);
-  first.font = { bold: true };
-  first.commit();
+  writeLines(page, sheet.look);
+  const header = page.getRow(headerRow(sheet.look));
+  header.values = headers.map(textCell);
+  header.font = { bold: true };
+  if (sheet.look) Object.assign(header, headerLook);
+  header.commit();
   return page;
 }

@@ -1,14 +1,19 @@
 import type { Interval } from "../analytics/buckets.js";
+import type { MetricDimension } from "../analytics/catalog.js";
+import { type ReportTemplate, rowsSection } from "../analytics/report-templates/definition.js";
+import { planSections } from "../analytics/report-templates/plan-sections.js";
 import type { Db } from "../db/client.js";
 import { selectRows } from "../db/datasets/dataset.js";
 import { messages } from "../db/datasets/messages.js";
 import { readerOf } from "../db/held-snapshot.js";
+import { findAccount, queriedAccount } from "../db/queries/accounts.js";
 import { type PlannedRows, plannedRows, plannedValues, recentSpeed } from "../db/queries/estimate.js";
 import { type Dimension, dimensions } from "../db/rollups/messages.js";
+import { NotFound } from "../errors.js";
 import type { Compression } from "../exports/compression.js";
 import { type OpenedDataset, openDataset } from "./open-dataset.js";
+import { findTemplate } from "./report/find-template.js";
 import type { ExportFormat, ExportRequest, ReportRequest } from "./run-requests.js";
-import { failureMetrics, summaryMetrics } from "./write-summary.js";
 
 /** What a file will be about as large as. Nothing has been read for it but the planner's statistics. */
 export interface Estimate {
@@ -22,22 +27,28 @@ export interface Estimate {
 /** An instant as text is so much longer than PostgreSQL's 8 bytes; about half of the instants of a message are set. */
 const INSTANT_TEXT_BYTES = 16 / 2;
 /** What stands around a cell, besides the name of its column in JSON. */
-const CELL_BYTES: Readonly<Record<ExportFormat, number>> = {
+const CELL_BYTES: Readonly<Record<FileFormat, number>> = {
   csv: 1,
   json: 6,
   ndjson: 6,
   xlsx: 8,
   parquet: 0,
+  html: 30,
 };
 /** A workbook is a ZIP, deflated at its fastest: cells repeat much. */
 const SHEET_SHARE = 0.4;
 /** What compression leaves of rows of messages; names of columns, which JSON repeats, cost next to nothing. */
-const COMPRESSED_SHARE = { csv: 0.2, json: 0.12, ndjson: 0.12, xlsx: 1, parquet: 0.25 } as const;
+const COMPRESSED_SHARE = { csv: 0.2, json: 0.12, ndjson: 0.12, xlsx: 1, parquet: 0.25, html: 0.2 } as const;
 const METRICS_CELL_BYTES = 10;
 /** Where none are named. */
 const USUAL_METRICS = 20;
-/** A line of a summary: section, bucket, dimension, value, metric and number. */
-const SUMMARY_LINE_BYTES = 70;
+/** A line of numbers: section, bucket, dimension, value, metric and number. */
+const NUMBER_LINE_BYTES = 70;
+/** Agents, and who began: nothing is known of these before they are counted. */
+const UNPLANNED_VALUES = 5;
+/** Steps and ways of a flow. */
+const FLOW_LINES = 200;
+const HOURS_OF_WEEK = 7 * 24;
 
 export async function estimateExport(db: Db, request: ExportRequest, signal: AbortSignal): Promise<Estimate> {
   const size =
@@ -52,10 +63,10 @@ export async function estimateExport(db: Db, request: ExportRequest, signal: Abo
 }
 
 export async function estimateReport(db: Db, request: ReportRequest): Promise<Estimate> {
-  const size =
-    request.template === "delivery-summary"
-      ? await summarySize(db, request)
-      : rowsSize(request, await planned(db, messagesOf(request)));
+  const template = await findTemplate(db, request);
+  const size = rowsSection(template)
+    ? rowsSize(request, await planned(db, messagesOf(request)))
+    : await numbersSize(db, request, template);
   return {
     ...size,
     seconds: await secondsFor(db, request.account_id, "report", size.rows),
@@ -63,6 +74,7 @@ export async function estimateReport(db: Db, request: ReportRequest): Promise<Es
   };
 }
 
+type FileFormat = ExportFormat | ReportRequest["format"];
 type Size = Pick<Estimate, "rows" | "bytes">;
 type Planned = PlannedRows & Pick<OpenedDataset, "columns">;
 
@@ -104,24 +116,33 @@ const shareOf = ({
   format,
   compression,
 }: {
-  format: ExportFormat;
+  format: FileFormat;
   compression?: Compression | undefined;
 }): number => {
   const isPlain = compression === "none" || (compression === undefined && format !== "parquet");
   return (format === "xlsx" ? SHEET_SHARE : 1) * (isPlain ? 1 : COMPRESSED_SHARE[format]);
 };
 
-/** A summary has a line for every metric of the totals, of each interval, and of each value of a dimension. */
-async function summarySize(db: Db, request: ReportRequest): Promise<Size> {
-  const { rows: selected } = messagesOf(request);
-  const valuesOf = async (names: readonly Dimension[]) => {
-    const counts = await Promise.all(names.map((name) => plannedValues(db, selected, name)));
-    return counts.reduce((sum, count) => sum + count, 0);
-  };
-  const groups = 1 + intervalsOf(request) + (await valuesOf(request.group_by));
-  const failures = await valuesOf(["error_class", "error_code"]);
-  const rows = groups * summaryMetrics.length + failures * failureMetrics.length;
-  return { rows, bytes: Math.round(rows * SUMMARY_LINE_BYTES * shareOf(request)) };
+/** A report of numbers has a line for every metric of each interval and of each value of a dimension. */
+async function numbersSize(db: Db, request: ReportRequest, template: ReportTemplate): Promise<Size> {
+  const account = await findAccount(db, request.account_id);
+  if (!account) throw new NotFound("account_not_found", "There is no such account.");
+  const { rows: selected } = messagesOf({ ...request, filters: {} });
+  const valuesOf = (name: MetricDimension) =>
+    isDimension(name) ? plannedValues(db, selected, name) : Promise.resolve(UNPLANNED_VALUES);
+  let rows = 0;
+  for (const one of planSections(template, request, queriedAccount(account)).sections) {
+    if (one.kind === "flow") rows += FLOW_LINES;
+    else if (one.kind === "heatmap") rows += HOURS_OF_WEEK;
+    else if (one.kind === "comparison") rows += 2 * one.section.metrics.length;
+    else {
+      const counts = await Promise.all(one.groupBy.map(valuesOf));
+      const intervals = one.interval ? intervalsOf({ ...request, interval: one.interval }) : 1;
+      const groups = counts.reduce((product, count) => product * Math.max(1, count), intervals);
+      rows += Math.min(groups, one.section.limit ?? groups) * one.section.metrics.length;
+    }
+  }
+  return { rows, bytes: Math.round(rows * NUMBER_LINE_BYTES * shareOf(request)) };
 }
 
 const MINUTE_MS = 60_000;

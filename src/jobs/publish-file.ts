@@ -13,6 +13,7 @@ const contentTypes = {
   ndjson: "application/x-ndjson",
   xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
   parquet: "application/vnd.apache.parquet",
+  html: "text/html; charset=utf-8",
 } as const;
 
 interface FileKind {

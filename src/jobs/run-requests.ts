@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { filterFields, messageFields, metricsFields } from "../analytics/metrics-query.js";
+import { filterFields, metricsFields, metricsLists } from "../analytics/metrics-query.js";
+import { localeName, templateName } from "../analytics/report-templates/definition.js";
 import { type ChangingDataset, changeColumns, changingDatasets } from "../db/datasets/changes.js";
 import { datasetColumns, datasetNames, datasets } from "../db/datasets/index.js";
 import type { Column } from "../exports/columns.js";
@@ -23,7 +24,10 @@ const range = {
   to: metricsFields.to,
 };
 
-const endsAfterItStarts = (value: { from: Date; to: Date }, context: z.RefinementCtx) => {
+/** Of a column of type integer. */
+const MAX_INTEGER = 2 ** 31 - 1;
+
+export const endsAfterItStarts = (value: { from: Date; to: Date }, context: z.RefinementCtx) => {
   if (value.from >= value.to)
     context.addIssue({
       code: "custom",
@@ -73,23 +77,34 @@ const optionsFitFormat = (
       });
 };
 
-export const reportTemplates = ["delivery-summary", "message-log"] as const;
-export const reportFormats = ["csv", "json", "ndjson", "xlsx"] as const;
+export const reportFormats = ["csv", "json", "ndjson", "xlsx", "html"] as const;
 export type ReportFormat = (typeof reportFormats)[number];
+
+/** What numbers a report is about; whether its template uses all of it is the template's matter. */
+export const reportFields = {
+  ...range,
+  time_zone: metricsFields.time_zone,
+  interval: metricsFields.interval,
+  basis: metricsFields.basis,
+  groups: metricsFields.groups,
+  responders: metricsFields.responders,
+  clock: metricsFields.clock,
+  hours: metricsFields.hours,
+  group_by: metricsLists.group_by.prefault(["template"]),
+  filters: metricsFields.filters,
+};
 
 export const reportRequest = z
   .strictObject({
     account_id: account,
-    template: z.enum(reportTemplates),
+    template: templateName,
+    /** Of a custom template; the last one unless it is given, and from then on this one. */
+    template_version: z.int().min(1).max(MAX_INTEGER).optional(),
     format: z.enum(reportFormats),
     csv: csvRequest.optional(),
     json: z.strictObject({ pretty: z.boolean().default(false) }).optional(),
-    ...range,
-    time_zone: metricsFields.time_zone,
-    interval: metricsFields.interval,
-    basis: metricsFields.basis,
-    group_by: messageFields.group_by.prefault(["template"]),
-    filters: messageFields.filters,
+    ...reportFields,
+    locale: localeName.optional(),
     compression,
     notify: notifyTargets.optional(),
   })

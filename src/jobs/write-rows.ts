@@ -10,7 +10,7 @@ import { jsonLines } from "../exports/ndjson.js";
 import { parquetStream } from "../exports/parquet/parquet.js";
 import { textCopySql, textFile } from "../exports/text-file.js";
 import { sheetWorkbook } from "../exports/xlsx-workbook.js";
-import type { ReportHead } from "./describe-report.js";
+import type { ReportHead } from "./report/describe-report.js";
 
 export type RowFormat = "csv" | "json" | "ndjson" | "xlsx" | "parquet";
 
@@ -83,6 +83,6 @@ function formatted(source: Readable, request: RowRequest): RowStream {
 /** The zone and the document properties of a workbook. */
 export const workbookHead = (head: ReportHead) => ({
   timeZone: head.time_zone,
-  title: head.report,
+  title: head.title ?? head.report,
   description: `Account ${head.account_id}, from ${head.from} to ${head.to} (exclusive). Times in ${head.time_zone}.`,
 });

@@ -138,7 +138,7 @@ describe("asking for a report", () => {
       return reply.json.errors.map((issue: Body) => issue.path);
     };
     expect(await refused("reports", { ...report, formt: "csv" })).toEqual(["formt"]);
-    expect(await refused("reports", { ...report, template: "x", format: "pdf" })).toEqual([
+    expect(await refused("reports", { ...report, template: "No name", format: "pdf" })).toEqual([
       "template",
       "format",
     ]);

@@ -74,6 +74,42 @@ export const harmless = [
   "NULL",
 ];
 
+/** Text that a browser could run, if it stood in a page as it is: in an element, an attribute, a style or a comment. */
+export const scripts = [
+  "<script>alert(1)</script>",
+  "</title><script>alert(1)</script>",
+  "</style><script>alert(1)</script>",
+  "</svg><script>alert(1)</script>",
+  "</desc></svg><svg onload=alert(1)>",
+  "<img src=x onerror=alert(1)>",
+  "<svg/onload=alert(1)>",
+  "<svg><animate onbegin=alert(1) attributeName=x>",
+  "<math><mtext></table><mglyph><style><!--</style><img title='--&gt;&lt;img src=x onerror=alert(1)&gt;'>",
+  '" onmouseover="alert(1)" x="',
+  "' onfocus='alert(1)' autofocus x='",
+  "`onload=alert(1)`",
+  "javascript:alert(1)",
+  '<a href="java&#10;script:alert(1)">x</a>',
+  '<iframe srcdoc="&lt;script&gt;alert(1)&lt;/script&gt;">',
+  '<meta http-equiv="refresh" content="0;url=https://example.test/">',
+  '<link rel="stylesheet" href="https://example.test/x.css">',
+  "<style>@import 'https://example.test/x.css';</style>",
+  "--><script>alert(1)</script><!--",
+  "]]><script>alert(1)</script>",
+  "<base href=https://example.test/>",
+  "<form action=https://example.test/><input name=x>",
+  "&lt;script&gt;alert(1)&lt;/script&gt;",
+  "&#60;script&#62;",
+  "{{constructor.constructor('alert(1)')()}}",
+  "\u2028<script>alert(1)</script>\u2029",
+  "\u202e<script>alert(1)</script>",
+  "＜script＞alert(1)＜/script＞",
+  "<plaintext>",
+  "<template><script>alert(1)</script></template>",
+  "url(https://example.test/x)",
+  "$&$'$`$1",
+];
+
 /** What a reader does who wants the text that was there before the guard. */
 export const withoutGuard = (cell: string): string => (guarded.test(cell) ? cell.slice(1) : cell);
 const blanks = "[ \\v\\f\\u00a0\\u1680\\u2000-\\u200d\\u2028\\u2029\\u202f\\u205f\\u2060\\u3000\\ufeff]*";

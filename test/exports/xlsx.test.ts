@@ -293,3 +293,41 @@ describe("streaming", () => {
     expect(state.pulled).toBe(0);
   });
 });
+
+describe("a sheet for people", () => {
+  test("has its title above a frozen header, and marks that Excel draws, without an extension", async () => {
+    const bytes = await buffer(
+      writeXlsx({
+        createdAt: new Date("2026-01-01T00:00:00Z"),
+        sheets: [
+          {
+            name: "one",
+            columns: ["a", "b", "c"].map((name) => ({ name, type: "number" as const })),
+            rows: [
+              [1, 2, 3],
+              [4, 5, 6],
+            ],
+            look: {
+              lines: ["=Title", "what it is"],
+              marks: [
+                { kind: "bars", first: 0, last: 0 },
+                { kind: "heat", first: 1, last: 2 },
+              ],
+            },
+          },
+        ],
+      }),
+    );
+    const xml = readZip(bytes).find(({ name }) => name === "xl/worksheets/sheet1.xml")!.text;
+    expect(xml).toMatch(/<pane [^>]*ySplit="3" topLeftCell="A4"/);
+    expect(xml).toContain('<autoFilter ref="A3:C5"/>');
+    expect(xml.match(/<conditionalFormatting.*<\/conditionalFormatting>/)![0]).toBe(
+      '<conditionalFormatting sqref="A4:A5"><cfRule type="dataBar" priority="1"><dataBar><cfvo type="num" val="0"/>' +
+        '<cfvo type="max"/><color rgb="FF3FA596"/></dataBar></cfRule></conditionalFormatting>' +
+        '<conditionalFormatting sqref="B4:C5"><cfRule type="colorScale" priority="2"><colorScale><cfvo type="num" val="0"/>' +
+        '<cfvo type="max"/><color rgb="FFFFFFFF"/><color rgb="FF3FA596"/></colorScale></cfRule></conditionalFormatting>',
+    );
+    expect(xml).not.toMatch(/extLst|<f[ >]/);
+    expect(xml).toContain(">=Title<");
+  });
+});

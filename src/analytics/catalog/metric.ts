@@ -66,21 +66,25 @@ export type Measure =
   /** Seconds since the oldest that has not gone; only in totals. */
   | { kind: "age" };
 
+export const units = [
+  "messages",
+  "ratio",
+  "seconds",
+  "contacts",
+  "reactions",
+  "per_minute",
+  "recipients",
+  "conversations",
+  "turns",
+  "per_conversation",
+] as const;
+export type Unit = (typeof units)[number];
+
 export interface Metric {
   id: string;
   family: "delivery" | "engagement" | "conversations" | "queue" | "groups" | "data_quality";
   rollup: RollupName;
-  unit:
-    | "messages"
-    | "ratio"
-    | "seconds"
-    | "contacts"
-    | "reactions"
-    | "per_minute"
-    | "recipients"
-    | "conversations"
-    | "turns"
-    | "per_conversation";
+  unit: Unit;
   title: string;
   definition: string;
   formula: string;

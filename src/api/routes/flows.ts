@@ -1,5 +1,11 @@
 import { z } from "zod";
-import { readStep, wholeDays } from "../../analytics/flow.js";
+import {
+  MAX_FLOW_CONVERSATIONS,
+  MAX_FLOW_DAYS,
+  MAX_FLOW_DEPTH,
+  readStep,
+  wholeDays,
+} from "../../analytics/flow.js";
 import { metricsScalars } from "../../analytics/metrics-query.js";
 import type { Context } from "../../context.js";
 import { findAccount } from "../../db/queries/accounts.js";
@@ -9,11 +15,6 @@ import { accountNotFound, requireAccount } from "../identity.js";
 import { readQuery } from "../input.js";
 import { type Route, route } from "../route.js";
 import { accountIdText } from "./accounts.js";
-
-const MAX_DAYS = 400;
-/** As many steps as are kept of a conversation. */
-const MAX_DEPTH = 20;
-const MAX_CONVERSATIONS = 1_000_000;
 
 const whole = (max: number) => {
   const error = `must be a whole number from 1 to ${max.toLocaleString("en")}`;
@@ -28,8 +29,8 @@ const parameters = z.strictObject({
   account_id: accountIdText,
   from: metricsScalars.from,
   to: metricsScalars.to,
-  depth: whole(MAX_DEPTH).default(6),
-  min_conversations: whole(MAX_CONVERSATIONS).default(5),
+  depth: whole(MAX_FLOW_DEPTH).default(6),
+  min_conversations: whole(MAX_FLOW_CONVERSATIONS).default(5),
 });
 
 /** `GET /analytics/flows`: the ways through conversations, for a Sankey diagram. */
@@ -45,7 +46,7 @@ export function flowRoutes({ db }: Context): Route[] {
         requireAccount(request.identity, asked.account_id);
         const account = await findAccount(db, asked.account_id);
         if (!account) throw accountNotFound();
-        const days = wholeDays(asked.from, asked.to, account.time_zone, MAX_DAYS);
+        const days = wholeDays(asked.from, asked.to, account.time_zone, MAX_FLOW_DAYS);
         if (account.zone_id === null)
           throw new Unavailable(
             "days_being_built",

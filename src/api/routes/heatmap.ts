@@ -1,7 +1,6 @@
 import { z } from "zod";
-import { HOUR_MS } from "../../analytics/buckets.js";
 import { findMetric } from "../../analytics/catalog.js";
-import { planHeatmap } from "../../analytics/heatmap-plan.js";
+import { isSumOfHours, planHeatmap, requireHeatmapRange } from "../../analytics/heatmap-plan.js";
 import {
   type MetricsQuery,
   metricId,
@@ -20,12 +19,6 @@ import { sendAnswer } from "../metrics-cache/send-answer.js";
 import { choicesOf, dependsOnNow, notesOf, partsOf } from "../metrics-question.js";
 import { type Route, route } from "../route.js";
 import { accountIdText } from "./accounts.js";
-
-/** Their hours stay below the greatest number of buckets. */
-const MAX_DAYS = 400;
-
-/** Measures of a moment. */
-const standsOut: ReadonlySet<string> = new Set(["level", "drain", "age"]);
 
 const { interval: _, ...scalars } = metricsScalars;
 const parameters = z.strictObject({
@@ -47,11 +40,8 @@ export function heatmapRoutes(context: Context): Route[] {
       async handler(request, response) {
         const asked = readQuery(request, parameters);
         requireAccount(request.identity, asked.account_id);
-        if (asked.to.getTime() - asked.from.getTime() > MAX_DAYS * 24 * HOUR_MS)
-          throw InvalidInput.of([
-            { path: "to", code: "range_too_long", message: `must be at most ${MAX_DAYS} days after from` },
-          ]);
-        if (standsOut.has(findMetric(asked.metric)!.measure.kind))
+        requireHeatmapRange(asked);
+        if (!isSumOfHours(findMetric(asked.metric)!))
           throw InvalidInput.of([
             {
               path: "metric",

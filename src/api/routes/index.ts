@@ -15,6 +15,8 @@ import { importRoutes } from "./imports.js";
 import { keyRoutes } from "./keys.js";
 import { metricsRoutes } from "./metrics.js";
 import { metricsStreamRoutes } from "./metrics-stream.js";
+import { reportPreviewRoutes } from "./report-preview.js";
+import { reportTemplateRoutes } from "./report-templates.js";
 import { retentionRoutes } from "./retention.js";
 import { runEstimateRoutes } from "./run-estimates.js";
 import { runRoutes } from "./runs.js";
@@ -46,6 +48,8 @@ export const apiRoutes = (context: Context): Route[] => [
   ...runEstimateRoutes(context),
   ...downloadLinkRoutes(context),
   ...downloadRoutes(context),
+  ...reportTemplateRoutes(context),
+  ...reportPreviewRoutes(context),
   ...importRoutes(context),
   ...scheduleRoutes(context),
   ...streamExportRoutes(context),

@@ -1,14 +1,16 @@
 import { z } from "zod";
 import { effectiveQuotas } from "../../analytics/quotas.js";
 import type { Context } from "../../context.js";
+import type { Db } from "../../db/client.js";
 import { fileAllowance } from "../../db/queries/account-files.js";
-import { type AccountRow, findAccount } from "../../db/queries/accounts.js";
+import { type AccountRow, findAccount, queriedAccount } from "../../db/queries/accounts.js";
 import { outlookOf } from "../../db/queries/admission.js";
 import { findRun, insertRun, listRuns, type Run, requestCancel, restartRun } from "../../db/queries/runs.js";
 import type { Artifact, Role, RunKind, RunPriority } from "../../db/schema.js";
 import { Conflict, Gone, NotFound, TooManyRequests } from "../../errors.js";
 import type { NotifyTargets } from "../../jobs/notify-targets.js";
 import { presentRun, runPaths } from "../../jobs/present-run.js";
+import { freezeReport } from "../../jobs/report/freeze-report.js";
 import { aggregationRequest, exportRequest, reportRequest } from "../../jobs/run-requests.js";
 import { readJsonBody } from "../body.js";
 import { sendFile } from "../download.js";
@@ -29,37 +31,56 @@ interface Resource {
   kind: RunKind;
   /** Of what is asked for over HTTP. */
   priority: RunPriority;
-  /** What a JSON body may ask for; one that comes another way has a route of its own. */
-  request?: z.ZodType<{
-    account_id: string;
-    time_zone?: string | undefined;
-    notify?: NotifyTargets | undefined;
-  }>;
+  /** Reads what a JSON body asks for; a run that comes another way has a route of its own. */
+  read?: (body: unknown) => Asked;
   /** Who may look at it. */
   readers: readonly Role[];
   /** Who may ask for one, cancel it and retry it. */
   askers: readonly Role[];
 }
 
+interface Asked {
+  accountId: string;
+  notify: NotifyTargets | undefined;
+  /** What the run keeps besides the body, once its account is known. */
+  freeze(db: Db, account: AccountRow): Promise<Record<string, unknown>>;
+}
+
+type AskedSchema = z.ZodType<{ account_id: string; notify?: NotifyTargets | undefined }>;
+
+const readAs = (schema: AskedSchema) => (body: unknown) => {
+  const { account_id: accountId, notify } = parseInput(schema, body);
+  return { accountId, notify, freeze: async () => ({}) };
+};
+
+function readReport(body: unknown): Asked {
+  const asked = parseInput(reportRequest, body);
+  return {
+    accountId: asked.account_id,
+    notify: asked.notify,
+    freeze: (db, account) => freezeReport(db, asked, queriedAccount(account)),
+  };
+}
+
 const resources: readonly Resource[] = [
   {
     kind: "report",
     priority: "interactive",
-    request: reportRequest,
+    read: readReport,
     readers: ["viewer"],
     askers: ["analyst"],
   },
   {
     kind: "export",
     priority: "bulk",
-    request: exportRequest,
+    read: readAs(exportRequest),
     readers: ["analyst"],
     askers: ["analyst"],
   },
   {
     kind: "aggregation",
     priority: "interactive",
-    request: aggregationRequest,
+    read: readAs(aggregationRequest),
     readers: ["analyst"],
     askers: ["analyst"],
   },
@@ -182,8 +203,8 @@ function routesOf(context: Context, resource: Resource): Route[] {
 }
 
 /** The route that asks for a run with a JSON body. */
-function askRoute(context: Context, { kind, priority, request: schema, askers }: Resource): Route[] {
-  if (!schema) return [];
+function askRoute(context: Context, { kind, priority, read, askers }: Resource): Route[] {
+  if (!read) return [];
   const { db } = context;
   return [
     route({
@@ -196,16 +217,16 @@ function askRoute(context: Context, { kind, priority, request: schema, askers }:
           string,
           unknown
         >;
-        const asked = parseInput(schema, body);
-        requireAccount(request.identity, asked.account_id);
-        const account = await findAccount(db, asked.account_id);
+        const asked = read(body);
+        requireAccount(request.identity, asked.accountId);
+        const account = await findAccount(db, asked.accountId);
         if (!account) throw accountNotFound();
         await requireReachable(context, account.account_id, asked.notify);
         await withIdempotency(context, request, response, async (effectId) => {
-          if (makesFile(kind)) await requireRoom(context, asked.account_id);
-          await refuseTooLarge(context, kind, account, body, request.abandoned);
-          // Kept as it was written: the job reads it with the same schema. The zone is frozen now.
-          const params = kind === "report" ? { time_zone: account.time_zone, ...body } : body;
+          if (makesFile(kind)) await requireRoom(context, asked.accountId);
+          // Kept as it was written: the job reads it with the same schema.
+          const params = { ...body, ...(await asked.freeze(db, account)) };
+          await refuseTooLarge(context, kind, account, params, request.abandoned);
           const run = await insertRun(db, {
             runId: effectId,
             accountId: account.account_id,

@@ -45,13 +45,14 @@ async function demo(messages: number, keep: boolean, interrupted: AbortSignal): 
     };
     await monthOfTraffic(client, range, messages, signal);
 
-    console.log("\nReports, each as CSV, JSON, NDJSON and XLSX:");
+    console.log("\nReports as CSV, JSON, NDJSON and XLSX, and one as a page to look at:");
     const summary = { ...range, interval: "day", group_by: ["template"] };
     await orderReports(
       client,
       [
         { template: "delivery-summary", request: summary, expectedRows: undefined },
         { template: "message-log", request: range, expectedRows: messages },
+        { template: "executive-overview", request: summary, formats: ["html"], expectedRows: undefined },
       ],
       OUTPUT,
       signal,
@@ -60,7 +61,7 @@ async function demo(messages: number, keep: boolean, interrupted: AbortSignal): 
     console.log(
       `\nDone in ${process.uptime().toFixed(1)} s: every number and every file agreed. Open, for example,`,
     );
-    for (const file of ["delivery-summary.xlsx", "message-log.csv"])
+    for (const file of ["executive-overview.html", "delivery-summary.xlsx", "message-log.csv"])
       console.log(`  ${relative(process.cwd(), join(OUTPUT, file))}`);
     if (keep) await stayUp(service, interrupted);
   } finally {

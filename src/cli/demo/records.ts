@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import Papa from "papaparse";
 
 export const formats = ["csv", "json", "ndjson", "xlsx"] as const;
-export type Format = (typeof formats)[number];
+export type Format = (typeof formats)[number] | "html";
 
 /** How many data rows a finished file holds, headers not counted, read by somebody who did not write it. */
 export async function countRecords(file: string, format: Format): Promise<number> {
@@ -18,6 +18,8 @@ export async function countRecords(file: string, format: Format): Promise<number
         .map((line) => JSON.parse(line)).length;
     case "xlsx":
       return await countXlsx(file);
+    case "html":
+      return (await readFile(file, "utf8")).split('<tr><th scope="row">').length - 1;
   }
 }
 

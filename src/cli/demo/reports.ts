@@ -10,6 +10,8 @@ const DEADLINE_MS = 180_000;
 export interface Report {
   template: string;
   request: Record<string, unknown>;
+  /** Instead of all that are for programs. */
+  formats?: readonly Format[];
   /** If known beforehand. */
   expectedRows: number | undefined;
 }
@@ -22,7 +24,7 @@ interface Order {
 }
 
 /**
- * Orders each report in every format, all at once, watches them on their way and stores what comes out in `directory`.
+ * Orders each report in its formats, all at once, watches them on their way and stores what comes out in `directory`.
  * A report that fails, or a file that is not what the service said of it, is an error.
  */
 export async function orderReports(
@@ -32,8 +34,8 @@ export async function orderReports(
   signal: AbortSignal,
 ): Promise<void> {
   const orders: Order[] = [];
-  for (const { template, request, expectedRows } of reports)
-    for (const format of formats) {
+  for (const { template, request, expectedRows, formats: wanted = formats } of reports)
+    for (const format of wanted) {
       const run = await client.requestReport({ ...request, template, format });
       orders.push({ name: `${template}.${format}`, format, expectedRows, run });
     }

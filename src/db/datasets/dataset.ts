@@ -1,3 +1,4 @@
+import { CompiledQuery } from "kysely";
 import pg from "pg";
 import type { Column } from "../../exports/columns.js";
 import { cancellable } from "../cancellable.js";
@@ -82,6 +83,7 @@ function filterConditions({ filters }: Dataset, wanted: Selection["filters"]): s
   return Object.entries(filters).flatMap(([name, value]) => {
     const values = wanted[name];
     if (!values) return [];
+    if (values.length === 0) return ["false"];
     const known = values.filter((one) => one !== null).map(literal);
     const ways = [
       ...(known.length > 0 ? [`${value} in (${known.join(", ")})`] : []),
@@ -103,4 +105,18 @@ export async function countRows(db: Db, rows: Rows, signal: AbortSignal): Promis
   const text = `select count(*) as count ${rows.from({ ordered: false })}`;
   const result = await cancellable<{ count: number }>(db, text, signal);
   return result.rows[0]!.count;
+}
+
+/** The first rows, as JSON has them. Reads no more than it gives. */
+export async function readFirstRows(
+  db: Db,
+  rows: Rows,
+  columns: readonly Column[],
+  limit: number,
+): Promise<Record<string, unknown>[]> {
+  const selected = columns.map(({ name, sql }) => `${sql} as "${name}"`).join(", ");
+  const result = await db.executeQuery<Record<string, unknown>>(
+    CompiledQuery.raw(`select ${selected} ${rows.from({ ordered: true })} limit $1`, [limit]),
+  );
+  return result.rows;
 }

@@ -1,10 +1,11 @@
+import type { MessageColumnName } from "../../analytics/report-templates/message-columns.js";
 import type { Column } from "../../exports/columns.js";
 import { isFailed, statusOf } from "../fold/message-state.js";
 import { dimensions } from "../rollups/messages.js";
 import type { Dataset } from "./dataset.js";
 
 /** The columns of the `messages` dataset and of the message log, in file order. */
-export const messageColumns: readonly Column[] = [
+export const messageColumns: readonly (Column & { name: MessageColumnName })[] = [
   { name: "account_id", sql: "m.account_id", type: "text" },
   { name: "message_id", sql: "m.message_id", type: "text" },
   { name: "channel_id", sql: "m.channel_id", type: "text" },

@@ -12,6 +12,7 @@ import * as admission from "./0010-admission.js";
 import * as artifacts from "./0011-artifacts.js";
 import * as schedules from "./0012-schedules.js";
 import * as deliveries from "./0013-deliveries.js";
+import * as reportTemplates from "./0014-report-templates.js";
 import * as changes from "./0015-changes.js";
 
 /** In order of application; a migration that has shipped is never edited. */
@@ -29,5 +30,6 @@ export const migrations: Record<string, Migration> = {
   "0011-artifacts": artifacts,
   "0012-schedules": schedules,
   "0013-deliveries": deliveries,
+  "0014-report-templates": reportTemplates,
   "0015-changes": changes,
 };

@@ -76,15 +76,19 @@ export async function readMetrics(
   };
 }
 
-/** One statement is a snapshot of its own; several need a transaction for theirs. */
+/** One statement is a snapshot of its own; several need a transaction for theirs, or are in one already. */
 async function oneSnapshot<T>(db: Db, plan: MetricsPlan, read: (db: Db) => Promise<T>): Promise<T> {
-  if (plan.rollups.length === 1 && !plan.contacts && !plan.asksAge) return read(db);
-  return db
+  if (db.isTransaction || (plan.rollups.length === 1 && !plan.contacts && !plan.asksAge)) return read(db);
+  return inOneSnapshot(db, read);
+}
+
+/** Everything that is read in it is of the same moment. It writes nothing, so it holds no watermark back. */
+export const inOneSnapshot = <T>(db: Db, read: (db: Db) => Promise<T>): Promise<T> =>
+  db
     .transaction()
     .setIsolationLevel("repeatable read")
     .setAccessMode("read only")
     .execute((trx) => read(trx));
-}
 
 /** What has been added up by bucket, or by cell where the plan has some, for each combination of dimension values. */
 export async function readSeries(
