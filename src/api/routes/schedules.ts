@@ -15,9 +15,10 @@ import {
   scheduleKey,
 } from "../../db/queries/schedules.js";
 import { scheduledKinds } from "../../db/schema.js";
-import { Conflict, NotFound, PreconditionFailed } from "../../errors.js";
+import { Conflict, InvalidInput, NotFound, PreconditionFailed } from "../../errors.js";
 import { admitMade, fireDue } from "../../jobs/fire-schedules.js";
 import { notifyTargets } from "../../jobs/notify-targets.js";
+import { hasTemplate } from "../../jobs/report/find-template.js";
 import { patternOf, requestOf, slotRange } from "../../jobs/scheduled-request.js";
 import { readJsonBody } from "../body.js";
 import { namesTag } from "../entity-tag.js";
@@ -60,12 +61,17 @@ export function scheduleRoutes(context: Context): Route[] {
     if (!row) throw scheduleNotFound();
     return row;
   };
-  /** Whoever is to be told of the runs can be told; the schema of the request has its say later. */
+  /** Who is to be told can be told, and the template is there; the schema of the request has its say later. */
   const requireTargets = async (accountId: string, body: ScheduleChanges) => {
     for (const kind of scheduledKinds) {
       const targets = notifyTargets.safeParse(body[kind]?.notify);
       if (targets.success) await requireReachable(context, accountId, targets.data, `${kind}.notify`);
     }
+    const template = body.report?.template;
+    if (typeof template === "string" && !(await hasTemplate(db, accountId, template)))
+      throw InvalidInput.of([
+        { path: "report.template", code: "unknown_template", message: `there is no template ${template}` },
+      ]);
   };
   return [
     route({

@@ -32,4 +32,8 @@ export async function findTemplate(db: Db, asked: TemplateAsked): Promise<Report
   ]);
 }
 
+/** Whether an account can name this template. */
+export const hasTemplate = async (db: Db, accountId: string, name: string): Promise<boolean> =>
+  findBuiltIn(name) !== undefined || (await findTemplateRow(db, accountId, name, undefined)) !== undefined;
+
 const unknown = (name: string) => `there is no template ${name}`;
