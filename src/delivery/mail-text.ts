@@ -16,9 +16,8 @@ export interface MailFacts {
     name: string;
     rows: number;
     bytes: number;
-    expiresAt: Date;
     /** How its reader gets it. */
-    where: "attached" | "expired" | { link: string };
+    where: "attached" | "expired" | { link: string; until: Date };
   };
   error?: { code: string; message: string };
 }
@@ -119,7 +118,7 @@ export function mailText(facts: MailFacts, locale: MailLocale): MailText {
   const how =
     typeof file?.where === "string"
       ? say[file.where]
-      : file && say.link.replace("{until}", time.format(file.expiresAt));
+      : file && say.link.replace("{until}", time.format(file.where.until));
   return {
     subject: title,
     text: [

@@ -77,6 +77,8 @@ export interface JobSettings {
   exportPartRows: number;
   /** Parts of one export that are built at the same time, at most. */
   exportParallelism: number;
+  /** How the service is reached from outside; undefined: nobody said. */
+  publicUrl: string | undefined;
 }
 
 export interface Backoff {

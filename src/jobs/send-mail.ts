@@ -5,7 +5,7 @@ import { type MailFacts, type MailLocale, mailText } from "../delivery/mail-text
 import type { Mail, Mailer } from "../delivery/mailer.js";
 import { openSegments } from "../exports/artifacts/segments.js";
 import type { JobContext } from "./define-job.js";
-import { downloadLink } from "./download-link.js";
+import { linkForPeople } from "./download-link.js";
 
 /**
  * One attempt to mail somebody how a run ended, with its file where it is small enough, else with a link. Rejects with a
@@ -15,12 +15,13 @@ export async function sendMail(
   delivery: Delivery,
   run: Run,
   mailer: Mailer,
-  { artifacts, signal, now }: JobContext,
+  context: JobContext,
 ): Promise<void> {
+  const { signal } = context;
   const { to, subject, locale } = delivery.mail!;
-  const attachment = await attachmentOf(run, mailer, { artifacts, now });
-  const link = attachment ? undefined : await downloadLink(run);
-  const where = attachment ? "attached" : link ? { link } : "expired";
+  const attachment = await attachmentOf(run, mailer, context);
+  const link = attachment ? undefined : await linkForPeople(run, `delivery ${delivery.delivery_id}`, context);
+  const where = attachment ? "attached" : (link ?? "expired");
   const mail = mailText(factsOf(run, where), (locale ?? "en") as MailLocale);
   await mailer.send(
     {
@@ -62,7 +63,6 @@ function factsOf(run: Run, where: NonNullable<MailFacts["file"]>["where"]): Mail
         name: artifact.file_name,
         rows: artifact.rows,
         bytes: artifact.bytes,
-        expiresAt: new Date(artifact.expires_at),
         where,
       },
     }),

@@ -4,7 +4,7 @@ import type { EndpointRow } from "../db/queries/webhook-endpoints.js";
 import { postWebhook } from "../delivery/post-webhook.js";
 import { signedHeaders } from "../delivery/sign-webhook.js";
 import type { JobContext } from "./define-job.js";
-import { downloadLink } from "./download-link.js";
+import { downloadPath } from "./download-link.js";
 import { presentRun } from "./present-run.js";
 
 /**
@@ -20,7 +20,7 @@ export async function sendWebhook(
   const body = JSON.stringify({
     type: delivery.event,
     timestamp: run?.finished_at ?? delivery.created_at,
-    data: run ? { run: await presentForOthers(run) } : delivery.data,
+    data: run ? { run: presentForOthers(run) } : delivery.data,
   });
   const sentAt = now();
   const headers = signedHeaders({ id: delivery.delivery_id, body, sentAt }, secretsOf(endpoint, sentAt));
@@ -28,10 +28,10 @@ export async function sendWebhook(
 }
 
 /** As the API presents it, but for who else is told. */
-async function presentForOthers(run: Run): Promise<Record<string, unknown>> {
+function presentForOthers(run: Run): Record<string, unknown> {
   const { notify: _, ...params } = run.params;
   const { links, ...shown } = presentRun(run, null) as { links: Record<string, string> };
-  const download = await downloadLink(run);
+  const download = downloadPath(run);
   return { ...shown, params, links: { ...links, ...(download && { download }) } };
 }
 

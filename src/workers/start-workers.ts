@@ -81,6 +81,7 @@ export async function startWorkers(context: Context, options: WorkerOptions = {}
       artifactQuotaBytes: config.artifacts.quotaBytes,
       exportPartRows: config.exports.partRows,
       exportParallelism: config.exports.parallelism,
+      publicUrl: config.publicUrl,
     },
     egress: createEgress(config.webhooks),
     mailer: config.mail && createMailer(config.mail),

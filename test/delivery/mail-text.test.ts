@@ -12,8 +12,7 @@ const facts: MailFacts = {
     name: "message-log.csv",
     rows: 1234567,
     bytes: 3_500_000,
-    expiresAt: new Date("2026-02-08T12:00:00Z"),
-    where: { link: "/analytics/reports/1/download" },
+    where: { link: "/analytics/reports/1/download", until: new Date("2026-02-08T12:00:00Z") },
   },
 };
 
@@ -53,7 +52,11 @@ describe.each(mailLocales)("a mail in %s", (locale) => {
         accountId: hostile,
         what: hostile,
         error: { code: hostile, message: hostile },
-        file: { ...facts.file!, name: hostile, where: { link: `https://example.com/"><script>` } },
+        file: {
+          ...facts.file!,
+          name: hostile,
+          where: { link: `https://example.com/"><script>`, until: new Date(0) },
+        },
       },
       locale,
     );

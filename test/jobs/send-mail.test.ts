@@ -2,10 +2,11 @@ import { Readable } from "node:stream";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { requestCancel } from "../../src/db/queries/runs.js";
 import { createMailer } from "../../src/delivery/mailer.js";
+import type { JobContext } from "../../src/jobs/define-job.js";
 import { sendDeliveries } from "../../src/jobs/send-deliveries.js";
 import { deliveriesOf, finishedRun, passTime } from "../support/deliveries.js";
 import { type MailServer, refusal, startMailServer } from "../support/mail-server.js";
-import { openWork, type TestWork } from "../support/work.js";
+import { openWork, type TestWork, testSettings } from "../support/work.js";
 
 let test: TestWork;
 let server: MailServer;
@@ -27,11 +28,12 @@ beforeEach(async () => {
 afterEach(() => server[Symbol.asyncDispose]());
 
 const MAX_BYTES = 1_000;
-const send = (accountId: string) =>
+const send = (accountId: string, more: Partial<JobContext> = {}) =>
   test.work(
     sendDeliveries,
     { accountId, endpointId: null },
     {
+      ...more,
       mailer: createMailer({
         smtpUrl: `smtp://127.0.0.1:${server.port}`,
         from: "reports@shop.example",
@@ -75,6 +77,23 @@ describe("mails of a run", () => {
     expect(mail.attachments).toEqual([]);
     expect(mail.text).toContain(`/analytics/reports/${key.runId}/download`);
     expect(mail.subject).toBe("Report message-log is ready");
+  });
+
+  it("have a link that needs no key, where the service knows how it is reached", async () => {
+    const key = await finishedWithFile("linked", email(["a@example.com"]), "x".repeat(MAX_BYTES + 1));
+    await send("linked", { settings: { ...testSettings, publicUrl: "https://reports.example" } });
+    const [{ mail }] = server.mails as [MailServer["mails"][number]];
+    const [, linkId] = /https:\/\/reports\.example\/analytics\/downloads\/([0-9a-f-]{36})\.\S{43}\b/.exec(
+      mail.text!,
+    )!;
+    const { rows } = await test.pool.query(
+      "select link_id, requested_by from download_links where run_id = $1",
+      [key.runId],
+    );
+    expect(rows).toEqual([
+      { link_id: linkId, requested_by: expect.stringMatching(/^delivery [0-9a-f-]{36}$/) },
+    ]);
+    expect(mail.html).toContain(`href="https://reports.example/analytics/downloads/${linkId}.`);
   });
 
   it("tell of a failure, and why", async () => {

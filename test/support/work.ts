@@ -112,6 +112,7 @@ export const testSettings: JobContext["settings"] = {
   artifactRetentionMs: 3_600_000,
   exportPartRows: 250_000,
   exportParallelism: 4,
+  publicUrl: undefined,
 };
 
 let events = 0;
