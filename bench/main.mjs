@@ -11,6 +11,8 @@ const families = {
     "fold",
     "visible-delay",
     "export",
+    "export-job",
+    "export-parallel",
     "workbook",
     "parquet",
     "empty-reports",

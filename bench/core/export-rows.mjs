@@ -5,7 +5,7 @@ import { selectRows } from "../../dist/db/datasets/dataset.js";
 import { messages } from "../../dist/db/datasets/messages.js";
 
 export const ACCOUNT = "export";
-const PERIOD = { from: "2026-01-01T00:00:00.000Z", to: "2027-01-01T00:00:00.000Z" };
+export const PERIOD = { from: "2026-01-01T00:00:00.000Z", to: "2027-01-01T00:00:00.000Z" };
 const COLUMNS = [
   "account_id",
   "message_id",

@@ -57,6 +57,8 @@ export interface Installation {
   api: Api;
   /** The first of its kind, for a test that kills it. */
   process(program: Program): Process;
+  /** Every worker that was started, dead ones too. */
+  workers(): Process[];
   /** One more process, which may never be ready. */
   launch(program: Program, env?: Record<string, string>): Process;
   /** One more process, ready to work. */
@@ -141,6 +143,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
         if (!found) throw new Error(`no ${program} was started`);
         return found.process;
       },
+      workers: () => running.filter(({ program }) => program === "worker").map(({ process }) => process),
       launch,
       async add(program, more) {
         const process = launch(program, more);

@@ -107,17 +107,20 @@ export function apiOf({ url, apiKey }: Ready) {
     json,
     run: (id: string) => json<Run>("GET", `/analytics/reports/${id}`),
     /** Once the run has succeeded. */
-    async finished(id: string, withinMs?: number): Promise<Run> {
+    async finished(id: string, withinMs?: number, what: "reports" | "exports" = "reports"): Promise<Run> {
       const look = async () => {
-        const run = await json<Run>("GET", `/analytics/reports/${id}`);
+        const run = await json<Run>("GET", `/analytics/${what}/${id}`);
         if (["failed", "cancelled"].includes(run.status)) throw new Error(JSON.stringify(run));
         return run.status === "succeeded" && run;
       };
-      return until(`report ${id} is done`, look, withinMs === undefined ? {} : { withinMs });
+      return until(`${id} is done`, look, withinMs === undefined ? {} : { withinMs });
     },
     /** What a download says, whatever that is. */
-    async download(id: string): Promise<{ status: number; bytes: number; sha256: string }> {
-      const response = await fetch(`${url}/analytics/reports/${id}/download`, {
+    async download(
+      id: string,
+      what: "reports" | "exports" = "reports",
+    ): Promise<{ status: number; bytes: number; sha256: string }> {
+      const response = await fetch(`${url}/analytics/${what}/${id}/download`, {
         headers: { authorization: `Bearer ${apiKey}`, "accept-encoding": "identity" },
       });
       const hash = createHash("sha256");

@@ -1,0 +1,131 @@
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import pg from "pg";
+import { csvCopySql } from "../../dist/exports/csv.js";
+import {
+  callJson,
+  cpuSeconds,
+  isInstalled,
+  median,
+  printBar,
+  printFigure,
+  startApi,
+  startDatabase,
+  startWorker,
+  timed,
+} from "../support.mjs";
+import { ACCOUNT, columns, fromMessages, PERIOD, seed } from "./export-rows.mjs";
+
+const ROWS = Number(process.env.EXPORT_ROWS ?? 2_000_000);
+const ROUNDS = Number(process.env.EXPORT_ROUNDS ?? 3);
+const SMALL_ROWS = 100_000;
+const MEGABYTE = 2 ** 20;
+/** One part, whatever the export. */
+const ONE_PART = { EXPORT_PART_ROWS: "10000000" };
+
+/**
+ * Exports as jobs, from the worker's claim to the file on disk, SHA-256 and manifest included, against psql writing the result of
+ * the same SELECT to a file. In one part by one worker, then in parts by two.
+ */
+export async function run(dataDir) {
+  if (!isInstalled("psql")) return console.log("SKIPPED export_job: psql is not installed");
+  const database = await startDatabase(dataDir);
+  const control = new pg.Client({ connectionString: database.url });
+  const settings = { DATABASE_URL: database.url };
+  const api = await startApi(dataDir, settings);
+  try {
+    await control.connect();
+    await seed(control, ROWS);
+    const one = await withWorkers(dataDir, 1, { ...settings, ...ONE_PART }, async (workers) => {
+      const rates = { csv: [], ndjson: [], parquet: [], xlsx: [], psql: [] };
+      for (let round = 0; round < ROUNDS; round++)
+        for (const side of Object.keys(rates))
+          rates[side].push(ROWS / (side === "psql" ? await copy() : await exported(side)));
+      for (const side of Object.keys(rates)) printFigure(`export_job_${side}`, median(rates[side]), "rows/s");
+      const ratio = (side) => median(rates[side].map((rate, round) => rate / rates.psql[round]));
+      printBar("export_job_csv_vs_psql", ratio("csv"), { bar: 0.8 });
+      printBar("export_job_ndjson_vs_psql", ratio("ndjson"), { bar: 0.45 });
+      printBar("export_job_parquet", median(rates.parquet), { unit: "rows/s", bar: 100_000 });
+      const cpu = await cpuOf(workers, () => exported("csv"));
+      for (const [who, seconds] of Object.entries(cpu))
+        printFigure(`export_job_csv_cpu_${who}`, (seconds * 1e6) / ROWS, "s per million rows");
+      const perRow = {
+        small: (await exported("csv", SMALL_ROWS)) / SMALL_ROWS,
+        large: median(rates.csv.map((rate) => 1 / rate)),
+      };
+      printFigure("export_job_time_per_row_small_vs_large", perRow.small / perRow.large, "ratio");
+      for (const { pid } of workers)
+        printBar("export_job_peak_rss", peakMegabytes(pid), { unit: "MB", bar: 200, atMost: true });
+      return median(rates.csv);
+    });
+    const parts = await withWorkers(dataDir, 2, settings, async (workers) => {
+      const rates = [];
+      for (let round = 0; round < ROUNDS; round++) rates.push(ROWS / (await exported("csv")));
+      printFigure("export_job_csv_in_parts", median(rates), "rows/s");
+      for (const format of ["xlsx", "parquet"])
+        printFigure(`export_job_${format}_in_parts`, ROWS / (await exported(format)), "rows/s");
+      for (const { pid } of workers)
+        printBar("export_job_in_parts_peak_rss", peakMegabytes(pid), { unit: "MB", bar: 200, atMost: true });
+      return median(rates);
+    });
+    printBar("export_job_parts_vs_one", parts / one, { bar: 1 });
+  } finally {
+    await api.stop();
+    await control.end();
+    await database.stop();
+  }
+
+  /** Seconds from the worker's claim to the end of the run. */
+  async function exported(format, rows = ROWS) {
+    const to = new Date(Date.parse(PERIOD.from) + Math.ceil((rows * 10_000 + 1) / 900_000) * 900_000);
+    const asked = await callJson(api, "POST", "/analytics/exports", {
+      ...{ account_id: ACCOUNT, dataset: "messages", format, columns: columns.map(({ name }) => name) },
+      ...{ from: PERIOD.from, to: rows === ROWS ? PERIOD.to : to.toISOString() },
+    });
+    for (;;) {
+      const run = await callJson(api, "GET", asked.links.self);
+      if (run.status === "failed") throw new Error(JSON.stringify(run.error));
+      if (run.status === "succeeded") {
+        if (rows === ROWS && run.artifact.rows !== ROWS) throw new Error(`${run.artifact.rows} rows`);
+        return (Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000;
+      }
+      await delay(50);
+    }
+  }
+
+  function copy() {
+    const [, select] = csvCopySql(columns, fromMessages).match(/^COPY (\(.*\)) TO STDOUT/s);
+    const command = `\\copy ${select} to '${join(dataDir, "psql.csv")}' with (format csv, header)`;
+    const options = [database.url, "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--command", command];
+    return timed(() => promisify(execFile)("psql", options));
+  }
+
+  /** Seconds of the processor that `work` costs the workers and the database's processes that are there before and after. */
+  async function cpuOf(workers, work) {
+    const servers = async () =>
+      (await control.query("select pid from pg_stat_activity where pid <> pg_backend_pid()")).rows;
+    const all = { worker: workers, postgres: await servers() };
+    const sum = (list) => list.reduce((seconds, { pid }) => seconds + (cpuSeconds(pid) || 0), 0);
+    const before = Object.fromEntries(Object.entries(all).map(([who, list]) => [who, sum(list)]));
+    await work();
+    return Object.fromEntries(Object.entries(all).map(([who, list]) => [who, sum(list) - before[who]]));
+  }
+}
+
+async function withWorkers(dataDir, count, settings, work) {
+  const workers = [];
+  try {
+    for (let started = 0; started < count; started++) workers.push(await startWorker(dataDir, settings));
+    return await work(workers);
+  } finally {
+    for (const worker of workers) await worker.stop();
+  }
+}
+
+const peakMegabytes = (pid) => {
+  const [, kilobytes] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+  return (Number(kilobytes) * 1024) / MEGABYTE;
+};
