@@ -69,6 +69,7 @@ test("diagnostics show versions, queues, pool and runs to an operator", async ()
     "reports",
     "exports",
     "imports",
+    "delivery",
     "maintenance",
   ]);
 });

@@ -94,7 +94,14 @@ contract("asking for work", ({ enqueue, start, queue, stateOf, idle, app, away, 
 
   it("counts the jobs of every queue by the same names", async () => {
     const counts = await app().context.queues.counts();
-    expect(Object.keys(counts)).toEqual(["aggregation", "reports", "exports", "imports", "maintenance"]);
+    expect(Object.keys(counts)).toEqual([
+      "aggregation",
+      "reports",
+      "exports",
+      "imports",
+      "delivery",
+      "maintenance",
+    ]);
     for (const each of Object.values(counts))
       expect(Object.keys(each).sort()).toEqual([
         "active",

@@ -14,7 +14,8 @@ import { insertEvents, type NewEvent } from "../../src/db/queries/insert-events.
 import { Gone } from "../../src/errors.js";
 import { formattedSelect } from "../../src/exports/columns.js";
 import { casesOf, isThorough } from "../support/cases.js";
-import { openTestDb, type TestDb } from "../support/postgres.js";
+import { startOwnPostgres } from "../support/own-postgres.js";
+import type { TestDb } from "../support/postgres.js";
 import { retainToTheEnd } from "../support/retained.js";
 import { newEvent } from "../support/work.js";
 
@@ -22,7 +23,8 @@ let test: TestDb;
 /** Connections for transactions that stay open over several steps. */
 let slow: ReturnType<typeof createPool>;
 beforeAll(async () => {
-  test = await openTestDb();
+  // In the suite's server, other tests' transactions would hold the cursor back.
+  test = await startOwnPostgres();
   slow = createPool({ url: test.url, name: "slow", size: 4, statementTimeoutMs: 0 }, () => {});
 });
 afterAll(async () => {
