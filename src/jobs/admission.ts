@@ -58,17 +58,18 @@ export function createAdmission(options: {
     await enqueueAll(line.kind, await admitted);
   }
 
+  /** One after the other: the queue keeps the order in which they come. */
   async function enqueueAll(kind: RunKind, keys: readonly RunKey[]): Promise<void> {
-    await Promise.all(
-      keys.map(async (key) => {
-        try {
-          await enqueue(runJobs[kind], key, { id: runJobId(key) });
-        } catch (error) {
-          warn(log, "run admitted but not enqueued; it waits again", { ...key, error });
-          await takeBack(db, key).catch(() => {});
-        }
-      }),
-    );
+    let away = false;
+    for (const key of keys) {
+      try {
+        if (!away) await enqueue(runJobs[kind], key, { id: runJobId(key) });
+      } catch (error) {
+        away = true;
+        warn(log, "runs admitted but not enqueued; they wait again", { ...key, error });
+      }
+      if (away) await takeBack(db, key).catch(() => {});
+    }
   }
 
   async function ask(kind: RunKind, account: string | "all", tookMs: number | undefined): Promise<void> {
