@@ -7,10 +7,7 @@ import { columnLetters, escapeXml, formatNumber } from "./xlsx-layout.js";
 /** Writes what follows the reference of a cell to `out` from `at` on, and returns where it ended. */
 type CellWriter = (out: Buffer, at: number, batch: RowBatch, field: number) => number;
 
-const ROW = Buffer.from("<row");
-const REFERENCE = Buffer.from(' r="');
-const CELL = Buffer.from("<c");
-const EMPTY_CELL = Buffer.from("<c/>");
+const ROW = Buffer.from('<row r="');
 const ROW_END = Buffer.from("</row>\n");
 const PLAIN_TEXT = Buffer.from(' t="inlineStr"><is><t>');
 const PLAIN_TEXT_END = Buffer.from("</t></is></c>");
@@ -127,12 +124,12 @@ function numberCell(out: Buffer, at: number, { view, starts }: RowBatch, field: 
   return isExact ? putText(out, at, `><v>${value}</v></c>`) : careful(out, at, String(value));
 }
 
-/** XML of the rows [from, to) of a batch; with `firstRow`, the row of the sheet that the first one is. */
-export type RowsXml = (batch: RowBatch, from: number, to: number, firstRow?: number) => Buffer;
+/** XML of the rows [from, to) of a batch; `firstRow` is the row of the sheet that the first one is. */
+export type RowsXml = (batch: RowBatch, from: number, to: number, firstRow: number) => Buffer;
 
 /**
- * Writes rows of `binaryCopySql` as the XML of a sheet. Text is never a formula. Rows whose place in the sheet is known have
- * their references, and so have their cells: without them some readers fail.
+ * Writes rows of `binaryCopySql` as the XML of a sheet. Text is never a formula. Rows and cells have their references: without
+ * them some readers fail.
  */
 export function rowsXml(columns: readonly Pick<Column, "type">[], timeZone: string): RowsXml {
   const writers: Record<ColumnType, CellWriter> = {
@@ -152,25 +149,15 @@ export function rowsXml(columns: readonly Pick<Column, "type">[], timeZone: stri
     if (out.length < most) out = Buffer.allocUnsafeSlow(most);
     let at = 0;
     for (let row = from; row < to; row++) {
-      const digits =
-        firstRow === undefined ? undefined : number.subarray(0, putDigits(number, 0, firstRow + row - from));
-      at = put(out, at, ROW);
-      if (digits) {
-        at = put(out, put(out, at, REFERENCE), digits);
-        out[at++] = QUOTE;
-      }
+      const digits = number.subarray(0, putDigits(number, 0, firstRow + row - from));
+      at = put(out, put(out, at, ROW), digits);
+      out[at++] = QUOTE;
       out[at++] = TAG_END;
       for (let column = 0; column < cells.length; column++) {
         const field = row * cells.length + column;
-        if (batch.lengths[field] === -1) {
-          // Only a cell without a reference stands where its neighbours put it.
-          if (!digits) at = put(out, at, EMPTY_CELL);
-          continue;
-        }
-        if (digits) {
-          at = put(out, put(out, at, letters[column]!), digits);
-          out[at++] = QUOTE;
-        } else at = put(out, at, CELL);
+        if (batch.lengths[field] === -1) continue;
+        at = put(out, put(out, at, letters[column]!), digits);
+        out[at++] = QUOTE;
         at = cells[column]!(out, at, batch, field);
       }
       at = put(out, at, ROW_END);

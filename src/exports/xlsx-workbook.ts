@@ -22,17 +22,14 @@ export interface WorkbookOptions extends SheetOptions, WorkbookProperties {
   maxSheetRows?: number | undefined;
 }
 
-/** What joining needs to know of a part's rows, besides how they were stored. */
+/** What joining needs to know of a part's rows, besides how they were stored: of their XML, before it was deflated. */
 export interface SheetPartDetail {
-  /** Before they were deflated. */
   crc32: number;
   plain_bytes: number;
-  /** Where their references say they are. */
-  first_row: number | null;
 }
 
 /** Below the header. */
-export const FIRST_SHEET_ROW = 2;
+const FIRST_SHEET_ROW = 2;
 
 const capacityOf = ({ maxSheetRows = MAX_SHEET_ROWS }: WorkbookOptions) => maxSheetRows - 1;
 
@@ -54,7 +51,7 @@ export function sheetWorkbook(
     for await (const page of rowPages(rowBatches(source, options.columns.length), capacityOf(options))) {
       const sheet = workbook.sheet();
       yield sheet.head;
-      const piece = deflatedRows(xmlOfSlices(page.slices, xmlOf, FIRST_SHEET_ROW, count));
+      const piece = deflatedRows(xmlOfSlices(page.slices, xmlOf, count));
       let deflatedBytes = 0;
       for await (const chunk of piece.bytes as AsyncIterable<Buffer>) {
         deflatedBytes += chunk.length;
@@ -67,101 +64,71 @@ export function sheetWorkbook(
   return { bytes: Readable.from(bytes(), { objectMode: false }), rows: () => rows };
 }
 
-/**
- * A part of a sheet, from the rows of `binaryCopySql`. With `firstRow`, its row in the sheet, rows and cells have references;
- * where a part will stand is only known when those before it are counted, and most readers do without.
- */
+/** The rows of a sheet, from those of `binaryCopySql`. */
 export function sheetPart(
   source: AsyncIterable<Buffer>,
-  { columns, timeZone, firstRow }: SheetOptions & { firstRow?: number | undefined },
+  { columns, timeZone }: SheetOptions,
 ): FilePart<SheetPartDetail> {
   let rows = 0;
   async function* slices(): AsyncGenerator<RowSlice> {
     for await (const batch of rowBatches(source, columns.length)) yield { batch, from: 0, to: batch.rows };
   }
-  const xml = xmlOfSlices(slices(), rowsXml(columns, timeZone), firstRow, (more) => {
+  const xml = xmlOfSlices(slices(), rowsXml(columns, timeZone), (more) => {
     rows += more;
   });
   const { bytes, plain } = deflatedRows(xml);
   return {
     bytes,
     rows: () => rows,
-    detail: () => ({ crc32: plain().crc32, plain_bytes: plain().plainBytes, first_row: firstRow ?? null }),
+    detail: () => ({ crc32: plain().crc32, plain_bytes: plain().plainBytes }),
   };
 }
 
 async function* xmlOfSlices(
   slices: AsyncIterable<RowSlice>,
   xmlOf: RowsXml,
-  firstRow: number | undefined,
   count: (rows: number) => void,
 ): AsyncGenerator<Buffer> {
-  let row = firstRow;
+  let row = FIRST_SHEET_ROW;
   for await (const { batch, from, to } of slices) {
     yield xmlOf(batch, from, to, row);
     count(to - from);
-    if (row !== undefined) row += to - from;
+    row += to - from;
   }
 }
 
-/**
- * The workbook of parts behind each other. A sheet takes as many whole parts as it has room for; one whose rows say that they
- * are the first has a sheet of its own.
- */
+/** The workbook of parts, each of which is a sheet: so its rows know where they are. Without any there is an empty one. */
 export function workbookFile(
   parts: readonly StoredPart<SheetPartDetail>[],
   options: WorkbookOptions,
 ): Segment[] {
   const workbook = workbookFrame(options);
   function* pieces(): Generator<Buffer | number> {
-    for (const { first, last } of sheetsOf(parts, capacityOf(options))) {
+    for (const [number, { rows, bytes, detail }] of parts.entries()) {
+      if (rows > capacityOf(options))
+        throw new Error(`part ${number} has ${rows} rows, more than a sheet holds`);
       const sheet = workbook.sheet();
       yield sheet.head;
-      const contents: ZipContent[] = [];
-      let rows = 0;
-      for (let number = first; number < last; number++) {
-        const part = parts[number]!;
-        const { first_row, crc32, plain_bytes } = part.detail;
-        if (first_row !== null && first_row !== FIRST_SHEET_ROW + rows)
-          throw new Error(`part ${number} begins at row ${first_row}, not ${FIRST_SHEET_ROW + rows}`);
-        rows += part.rows;
-        contents.push({ crc32, plainBytes: plain_bytes, bytes: part.bytes });
-        yield number;
-      }
-      yield sheet.tail(rows, contents);
+      yield number;
+      yield sheet.tail(rows, [{ crc32: detail.crc32, plainBytes: detail.plain_bytes, bytes }]);
+    }
+    if (parts.length === 0) {
+      const empty = workbook.sheet();
+      yield empty.head;
+      yield empty.tail(0, []);
     }
     yield workbook.end();
   }
   return segmentsOf(pieces());
 }
 
-/** Workbooks that are built in parts, each of which is a sheet: so its rows know where they are. */
+/** Workbooks that are built in parts. */
 export function partedWorkbook(options: WorkbookOptions & { columns: readonly Column[] }): PartedFormat {
   return {
     copySql: (from) => binaryCopySql(options.columns, from),
-    part: (source) => sheetPart(source, { ...options, firstRow: FIRST_SHEET_ROW }),
+    part: (source) => sheetPart(source, options),
     join: (parts) => workbookFile(parts as readonly StoredPart<SheetPartDetail>[], options),
   };
-}
-
-/** Which parts [first, last) go to which sheet; without any there is one empty sheet. */
-function sheetsOf(
-  parts: readonly StoredPart<SheetPartDetail>[],
-  capacity: number,
-): { first: number; last: number }[] {
-  const sheets = [{ first: 0, last: 0 }];
-  let room = capacity;
-  parts.forEach(({ rows, detail }, number) => {
-    if (rows > capacity) throw new Error(`part ${number} has ${rows} rows, more than a sheet holds`);
-    const isFirst = detail.first_row === FIRST_SHEET_ROW && number > 0;
-    if (rows > room || isFirst) {
-      sheets.push({ first: number, last: number });
-      room = capacity;
-    }
-    sheets.at(-1)!.last = number + 1;
-    room -= rows;
-  });
-  return sheets;
 }
 
 interface SheetFrame {

@@ -83,6 +83,8 @@ function consumer(accountId: string, dataset: ChangingDataset, key: string) {
     try {
       const upto = await changePosition(snapshot, accountId, cursor, signal);
       const rows = selectChanges(dataset, accountId, cursor, upto);
+      // Who begins, begins with nothing: of what was removed before, nobody tells.
+      if (cursor === undefined) copy.clear();
       const changes = await snapshot.read<Row>(
         formattedSelect(rows.columns, rows.from({ ordered: true }), {}),
         signal,
@@ -96,7 +98,6 @@ function consumer(accountId: string, dataset: ChangingDataset, key: string) {
     } catch (error) {
       if (!(error instanceof Gone)) throw error;
       cursor = undefined;
-      copy.clear();
       restarts++;
       await sync(killedAfter);
     } finally {

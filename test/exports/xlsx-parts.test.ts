@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 import yauzl from "yauzl";
 import { combinedCrc32 } from "../../src/exports/crc32.js";
 import type { Segment } from "../../src/exports/file-parts.js";
-import { FIRST_SHEET_ROW, sheetPart, sheetWorkbook, workbookFile } from "../../src/exports/xlsx-workbook.js";
+import { sheetPart, sheetWorkbook, workbookFile } from "../../src/exports/xlsx-workbook.js";
 import { binaryRows, int8 } from "./binary-rows.js";
 import { chunked } from "./chunked.js";
 import { readZip } from "./zip.js";
@@ -34,8 +34,8 @@ const sourceOf = (rows: readonly Row[], lengths: readonly number[] = []) =>
   );
 
 /** A part as a store would keep it, and what a database would of its detail. */
-async function stored(rows: readonly Row[], firstRow?: number, lengths: readonly number[] = []) {
-  const part = sheetPart(sourceOf(rows, lengths), { ...options, firstRow });
+async function stored(rows: readonly Row[], lengths: readonly number[] = []) {
+  const part = sheetPart(sourceOf(rows, lengths), options);
   const content = await buffer(part.bytes);
   const detail: ReturnType<typeof part.detail> = JSON.parse(JSON.stringify(part.detail()));
   return { content, rows: part.rows(), bytes: content.length, detail };
@@ -44,10 +44,10 @@ async function stored(rows: readonly Row[], firstRow?: number, lengths: readonly
 const joined = (segments: readonly Segment[], contents: readonly Buffer[]) =>
   Buffer.concat(segments.map((one) => ("inline" in one ? one.inline : contents[one.part]!)));
 
-async function workbookOf(parts: readonly (readonly Row[])[], maxSheetRows?: number): Promise<Buffer> {
+async function workbookOf(parts: readonly (readonly Row[])[]): Promise<Buffer> {
   const all = await Promise.all(parts.map((rows) => stored(rows)));
   return joined(
-    workbookFile(all, { ...options, maxSheetRows }),
+    workbookFile(all, options),
     all.map(({ content }) => content),
   );
 }
@@ -71,26 +71,21 @@ const row = fc.tuple(fc.integer(), fc.option(text));
 const partsOfRows = fc.array(fc.array(row, { maxLength: 4 }), { maxLength: 8 });
 
 describe("a workbook of parts", () => {
-  test("has every row in its order, on sheets that whole parts fill", async () => {
-    let severalSheets = 0;
+  test("has a sheet for each of them, with its rows in their order", async () => {
     await fc.assert(
-      fc.asyncProperty(partsOfRows, fc.integer({ min: 5, max: 9 }), async (parts, maxSheetRows) => {
-        const bytes = await workbookOf(parts, maxSheetRows);
+      fc.asyncProperty(partsOfRows, async (parts) => {
+        const bytes = await workbookOf(parts);
         readZip(bytes);
-        const sheets = sheetsOf(bytes);
-        expect(sheets.flat()).toEqual(parts.flat());
-        for (const rows of sheets) expect(rows.length).toBeLessThan(maxSheetRows);
-        if (sheets.length > 1) severalSheets++;
+        expect(sheetsOf(bytes)).toEqual(parts.length === 0 ? [[]] : parts);
       }),
     );
-    expect(severalSheets).toBeGreaterThan(10);
   });
 
-  test("of one part with references is the streamed one, wherever the chunks of the rows end", async () => {
+  test("of one part is the streamed one, wherever the chunks of the rows end", async () => {
     const cuts = fc.array(fc.nat(60), { maxLength: 20 });
     await fc.assert(
       fc.asyncProperty(fc.array(row, { maxLength: 30 }), cuts, cuts, async (rows, lengths, others) => {
-        const part = await stored(rows, FIRST_SHEET_ROW, lengths);
+        const part = await stored(rows, lengths);
         const streamed = sheetWorkbook(sourceOf(rows, others), options);
         expect(
           (await buffer(streamed.bytes)).equals(joined(workbookFile([part], options), [part.content])),
@@ -104,15 +99,12 @@ describe("a workbook of parts", () => {
     expect(sheetsOf(await workbookOf([]))).toEqual([[]]);
   });
 
-  test("takes no part that is longer than a sheet, nor one that says it stands elsewhere", async () => {
+  test("takes no part that is longer than a sheet", async () => {
     const part = await stored([
       [1, "a"],
       [2, "b"],
     ]);
     expect(() => workbookFile([part], { ...options, maxSheetRows: 2 })).toThrow("more than a sheet holds");
-    const placed = await stored([[1, "a"]], 5);
-    expect(() => workbookFile([part, placed], options)).toThrow("begins at row 5, not 4");
-    expect(workbookFile([part, part, await stored([[3, "c"]], 6)], options)).toHaveLength(5);
   });
 
   test("fails with the error of its rows", async () => {
@@ -164,23 +156,20 @@ test("a workbook of more than four gigabytes has 64-bit numbers where they are n
     [1000, 9 * GIGABYTE],
     [1000, 5000],
   ] as const) {
-    const detail = { crc32: 1, plain_bytes, first_row: null };
+    const detail = { crc32: 1, plain_bytes };
     const parts = Array.from({ length: 4 }, () => ({ rows: 3, bytes, detail }));
-    // Two parts a sheet.
-    const segments = workbookFile(parts, { ...options, maxSheetRows: 7 });
+    const segments = workbookFile(parts, options);
     const entries = await directoryOf(segments, bytes);
-    expect(entries.slice(0, 2).map((entry) => entry.fileName)).toEqual([
-      "xl/worksheets/sheet1.xml",
-      "xl/worksheets/sheet2.xml",
-    ]);
-    expect(entries).toHaveLength(8);
-    for (const { compressedSize, uncompressedSize } of entries.slice(0, 2)) {
-      expect(Math.floor(compressedSize / (2 * bytes))).toBe(1);
-      expect(Math.floor(uncompressedSize / (2 * plain_bytes))).toBe(1);
+    const sheets = [1, 2, 3, 4].map((number) => `xl/worksheets/sheet${number}.xml`);
+    expect(entries.slice(0, 4).map((entry) => entry.fileName)).toEqual(sheets);
+    expect(entries).toHaveLength(10);
+    for (const { compressedSize, uncompressedSize } of entries.slice(0, 4)) {
+      expect(Math.floor(compressedSize / bytes)).toBe(1);
+      expect(Math.floor(uncompressedSize / plain_bytes)).toBe(1);
     }
     const isLarge = (entry: yauzl.Entry) => entry.extraFields.some(({ id }) => id === 1);
     expect(entries.map(isLarge)).toEqual(
-      plain_bytes < GIGABYTE ? entries.map(() => false) : entries.map((_, i) => i < 2 || bytes > GIGABYTE),
+      plain_bytes < GIGABYTE ? entries.map(() => false) : entries.map((_, i) => i < 4 || bytes > GIGABYTE),
     );
   }
 });
