@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -41,9 +41,13 @@ export async function run(dataDir) {
     await seed(control, ROWS);
     const one = await withWorkers(dataDir, 1, { ...settings, ...ONE_PART }, async (workers) => {
       const rates = { csv: [], ndjson: [], parquet: [], xlsx: [], psql: [] };
+      const peaks = {};
       for (let round = 0; round < ROUNDS; round++)
-        for (const side of Object.keys(rates))
+        for (const side of Object.keys(rates)) {
+          for (const { pid } of workers) forgetPeak(pid);
           rates[side].push(ROWS / (side === "psql" ? await copy() : await exported(side)));
+          peaks[side] = Math.max(peaks[side] ?? 0, ...workers.map(({ pid }) => peakMegabytes(pid)));
+        }
       for (const side of Object.keys(rates)) printFigure(`export_job_${side}`, median(rates[side]), "rows/s");
       const ratio = (side) => median(rates[side].map((rate, round) => rate / rates.psql[round]));
       printBar("export_job_csv_vs_psql", ratio("csv"), { bar: 0.8 });
@@ -57,8 +61,8 @@ export async function run(dataDir) {
         large: median(rates.csv.map((rate) => 1 / rate)),
       };
       printFigure("export_job_time_per_row_small_vs_large", perRow.small / perRow.large, "ratio");
-      for (const { pid } of workers)
-        printBar("export_job_peak_rss", peakMegabytes(pid), { unit: "MB", bar: 200, atMost: true });
+      for (const side of ["csv", "ndjson", "parquet", "xlsx"])
+        printBar(`export_job_${side}_peak_rss`, peaks[side], { unit: "MB", bar: 200, atMost: true });
       return median(rates.csv);
     });
     const parts = await withWorkers(dataDir, 2, settings, async (workers) => {
@@ -103,16 +107,38 @@ export async function run(dataDir) {
     return timed(() => promisify(execFile)("psql", options));
   }
 
-  /** Seconds of the processor that `work` costs the workers and the database's processes that are there before and after. */
+  /** Seconds of the processor that `work` costs the workers, and all processes of the database. */
   async function cpuOf(workers, work) {
-    const servers = async () =>
-      (await control.query("select pid from pg_stat_activity where pid <> pg_backend_pid()")).rows;
-    const all = { worker: workers, postgres: await servers() };
-    const sum = (list) => list.reduce((seconds, { pid }) => seconds + (cpuSeconds(pid) || 0), 0);
-    const before = Object.fromEntries(Object.entries(all).map(([who, list]) => [who, sum(list)]));
+    const { rows } = await control.query("select pg_backend_pid() as pid");
+    const postmaster = Number(statOf(rows[0].pid)[1]);
+    const used = () => ({
+      worker: workers.reduce((seconds, { pid }) => seconds + cpuSeconds(pid), 0),
+      postgres: databaseSeconds(postmaster),
+    });
+    const before = used();
     await work();
-    return Object.fromEntries(Object.entries(all).map(([who, list]) => [who, sum(list) - before[who]]));
+    const after = used();
+    return Object.fromEntries(Object.keys(after).map((who) => [who, after[who] - before[who]]));
   }
+}
+
+const statOf = (pid) => readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
+
+/** Of the processes that are there, and of those that have ended. */
+function databaseSeconds(postmaster) {
+  const TICKS_PER_SECOND = 100;
+  const [endedUser, endedSystem] = statOf(postmaster).slice(13, 15).map(Number);
+  const alive = readdirSync("/proc").filter((name) => {
+    try {
+      return /^\d+$/.test(name) && statOf(name)[1] === String(postmaster);
+    } catch {
+      return false;
+    }
+  });
+  return alive.reduce(
+    (seconds, pid) => seconds + (cpuSeconds(pid) || 0),
+    (endedUser + endedSystem) / TICKS_PER_SECOND,
+  );
 }
 
 async function withWorkers(dataDir, count, settings, work) {
@@ -129,3 +155,6 @@ const peakMegabytes = (pid) => {
   const [, kilobytes] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
   return (Number(kilobytes) * 1024) / MEGABYTE;
 };
+
+/** Of what the kernel remembers; the next peak is a new one. */
+const forgetPeak = (pid) => writeFileSync(`/proc/${pid}/clear_refs`, "5");

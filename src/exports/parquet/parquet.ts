@@ -27,8 +27,8 @@ export interface ParquetPartDetail {
 
 const MAGIC = Buffer.from("PAR1");
 /** A row group is held in memory until it is written: so many rows, or bytes as the database sent them. */
-const GROUP_ROWS = 2 ** 17;
-const GROUP_BYTES = 2 ** 24;
+const GROUP_ROWS = 2 ** 16;
+const GROUP_BYTES = 2 ** 23;
 
 /** Of a message log zstd leaves 31 bytes a row and gzip 37 of 100, for 0.7 and 1.3 µs of another thread. */
 export const defaultPageCompression: Compression = hasZstd ? "zstd" : "gzip";
