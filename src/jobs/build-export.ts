@@ -1,5 +1,6 @@
 import type { SharedSnapshot } from "../db/held-snapshot.js";
-import { removeParts } from "../db/queries/export-parts.js";
+import { removeEndedParts } from "../db/queries/export-parts.js";
+import type { Artifact } from "../db/schema.js";
 import { defineJob, type JobContext } from "./define-job.js";
 import { type BuiltFile, buildInParts } from "./export-in-parts.js";
 import { isQuotaExceeded, roomFor } from "./file-room.js";
@@ -25,17 +26,23 @@ export const buildExport = defineJob({
   timeoutMs: 24 * 60 * 60_000,
   onGivenUp: giveUpRun,
   async run(key, context) {
+    let fence: number | undefined;
     // What was made in parts is left to whoever has the run now.
     const discard = async ({ artifact }: RunOutcome) => {
-      if (artifact?.segments.length === 1) await removeFile(context.artifacts, artifact);
+      if (artifact && !isInParts(artifact)) await removeFile(context.artifacts, artifact);
     };
+    const removeParts = () => removeEndedParts(context.db, key, { fence });
     const dropParts = async () => {
-      for (const file of await removeParts(context.db, key)) await context.artifacts.remove(file);
+      for (const file of await removeParts()) await context.artifacts.remove(file);
+    };
+    const work = (run: RunWork) => {
+      fence = run.claim.fence;
+      return exportFile(context, run);
     };
     try {
-      const done = await withRun(key, context, (work) => exportFile(context, work), discard);
+      const done = await withRun(key, context, work, discard);
       // Their files belong to the artifact now, or to nobody. What a crash leaves here is the sweep's.
-      if ("run" in done) await removeParts(context.db, key);
+      if ("run" in done) await removeParts();
       if ("cancelled" in done) await dropParts();
       return done;
     } catch (error) {
@@ -44,6 +51,10 @@ export const buildExport = defineJob({
     }
   },
 });
+
+const isInParts = ({ segments }: Artifact) =>
+  segments.length !== 1 || !("key" in segments[0]!) || segments[0].key.includes("-", UUID_LENGTH);
+const UUID_LENGTH = 36;
 
 async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcome> {
   const request = exportRequest.parse(work.run.params);

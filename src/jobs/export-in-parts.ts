@@ -1,13 +1,19 @@
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { addAbortSignal, Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Rows } from "../db/datasets/dataset.js";
 import type { SharedSnapshot } from "../db/held-snapshot.js";
-import { type ExportPart, partsProgress, readParts } from "../db/queries/export-parts.js";
+import {
+  type ExportPart,
+  type PartsKey,
+  partsProgress,
+  readParts,
+  reopenParts,
+} from "../db/queries/export-parts.js";
 import type { Artifact } from "../db/schema.js";
 import { type FileSegment, openSegments } from "../exports/artifacts/segments.js";
+import { checkFile } from "../exports/check-file.js";
 import type { PartedFormat } from "../exports/file-parts.js";
-import { type Measure, measured } from "../exports/measure.js";
+import type { Measure } from "../exports/measure.js";
 import { buildNextPart } from "./build-part.js";
 import type { JobContext } from "./define-job.js";
 import { fits, quotaExceeded, requireRoom, roomFor } from "./file-room.js";
@@ -48,8 +54,8 @@ export async function buildInParts(
         await refresh();
         if (!fits(room, progress.bytes)) throw quotaExceeded(room);
       }
-      if ((await refresh()) === 0) break;
-      await delay(WAIT_MS, undefined, { signal });
+      if ((await refresh()) > 0) await delay(WAIT_MS, undefined, { signal });
+      else if (!(await reopenLostParts(context, key))) break;
     }
   } finally {
     clearInterval(counting);
@@ -77,12 +83,25 @@ async function callHelpers(
   }
 }
 
+/** Parts whose files are gone, or are others than were stored, are built again; whether there are any. */
+async function reopenLostParts({ db, artifacts, log }: JobContext, key: PartsKey): Promise<boolean> {
+  const lost: number[] = [];
+  for (const { part, key: file, bytes } of await readParts(db, key))
+    if ((await artifacts.size(file!)) !== bytes) lost.push(part);
+  if (lost.length === 0) return false;
+  log.error("the files of parts are lost: they are built again", { runId: key.runId, lost });
+  await reopenParts(db, key, lost);
+  return true;
+}
+
 async function joinParts(
   context: JobContext,
   { claim, signal }: RunWork,
   format: PartedFormat,
   parts: readonly ExportPart[],
 ): Promise<BuiltFile> {
+  if (parts.length === 0 || parts.some((part) => part.done_at === null))
+    throw new Error("the parts of this export are not all there");
   const segments: FileSegment[] = [];
   const content: BuiltFile["content"] = {
     as_of: new Date(Math.min(...parts.map((part) => part.as_of!.getTime()))).toISOString(),
@@ -105,7 +124,7 @@ async function joinParts(
     offset += bytes;
   }
   const rows = parts.reduce((sum, part) => sum + part.rows, 0);
-  return { segments, rows, content, ...(await digestOf(context, segments, signal)) };
+  return { segments, rows, content, ...(await digestOf(context, segments, content.parts, signal)) };
 }
 
 async function keptInline(
@@ -119,21 +138,17 @@ async function keptInline(
   return { key, bytes: bytes.length };
 }
 
+/** Of the whole file, each part of which has to be what was stored. */
 async function digestOf(
   { artifacts }: JobContext,
   segments: readonly FileSegment[],
+  parts: BuiltFile["content"]["parts"],
   signal: AbortSignal,
 ): Promise<Measure> {
   const file = await openSegments(artifacts, segments);
   if (!file) throw new Error("a part of the file is no longer in the store");
-  const measure = measured();
-  await pipeline(
-    file,
-    measure,
-    async (bytes) => {
-      for await (const _ of bytes);
-    },
-    { signal },
-  );
-  return measure.result();
+  addAbortSignal(signal, file);
+  const { bytes, sha256, brokenParts } = await checkFile(file, { parts, bytes: 0, sha256: "" });
+  if (brokenParts.length > 0) throw new Error(`parts ${brokenParts.join(", ")} are not what was stored`);
+  return { bytes, sha256 };
 }

@@ -34,7 +34,7 @@ export async function openDataset(
 ): Promise<OpenedDataset> {
   if (!isAboutChanges(request)) return openRange(db, request);
   const { account_id, dataset, since } = request;
-  const upto = await changePosition(snapshot, account_id, since, signal);
+  const upto = await changePosition(snapshot, dataset, account_id, since, signal);
   const rows = selectChanges(dataset, account_id, since, upto);
   const columns = pickColumns(rows.columns, request.columns);
   return { rows, columns, nextCursor: encodeChangeCursor(dataset, upto) };

@@ -128,6 +128,10 @@ const someColumns = (columns: readonly Column[]) =>
   z
     .array(z.enum(columns.map(({ name }) => name) as [string, ...string[]]))
     .min(1)
+    .refine((names) => new Set(names).size === names.length, {
+      error: "names a column twice",
+      params: { code: "duplicate_column" },
+    })
     .optional();
 
 const tableExport = <Name extends keyof typeof datasets>(name: Name) =>

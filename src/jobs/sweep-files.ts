@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { deleteEndedLinks } from "../db/queries/download-links.js";
-import { leftOverParts, removeParts } from "../db/queries/export-parts.js";
+import { leftOverParts, removeEndedParts } from "../db/queries/export-parts.js";
 import { deleteExpiredIdempotencyKeys } from "../db/queries/idempotency.js";
 import { markUploadRemoved, spentUploads } from "../db/queries/imports.js";
 import { expiredArtifacts, liveArtifacts, markArtifactRemoved } from "../db/queries/runs.js";
@@ -48,7 +48,9 @@ export const sweepFiles = defineJob({
       uploads++;
     }
     // The files of those that have no row any more are orphans, or belong to an artifact.
-    for (const key of await leftOverParts(db, KEEP_FAILED_PARTS_MS, BATCH)) await removeParts(db, key);
+    const kept = { keepFailedMs: KEEP_FAILED_PARTS_MS };
+    for (const key of await leftOverParts(db, kept.keepFailedMs, BATCH))
+      await removeEndedParts(db, key, kept);
     const orphans = await artifacts.sweep(
       async (keys) => {
         signal.throwIfAborted();

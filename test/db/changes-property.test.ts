@@ -81,7 +81,7 @@ function consumer(accountId: string, dataset: ChangingDataset, key: string) {
   const sync = async (killedAfter: number | null): Promise<void> => {
     const snapshot = await createCopySource(test.pool).holdSnapshot();
     try {
-      const upto = await changePosition(snapshot, accountId, cursor, signal);
+      const upto = await changePosition(snapshot, dataset, accountId, cursor, signal);
       const rows = selectChanges(dataset, accountId, cursor, upto);
       // Who begins, begins with nothing: of what was removed before, nobody tells.
       if (cursor === undefined) copy.clear();

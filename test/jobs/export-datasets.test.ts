@@ -231,6 +231,7 @@ describe("the dataset", () => {
   it.each([
     [{ dataset: "nothing" }, "dataset", /must be one of messages, events, conversations, contacts, metrics/],
     [{ dataset: "events", columns: ["status"] }, "columns.0", /Invalid option/],
+    [{ dataset: "messages", columns: ["status", "status"] }, "columns", /names a column twice/],
     [{ dataset: "events", filters: { error_code: ["1"] } }, "filters", /Unrecognized key/],
     [{ dataset: "contacts", filters: {} }, "", /Unrecognized key/],
     [{ dataset: "messages", metrics: ["messages_sent"] }, "", /Unrecognized key/],

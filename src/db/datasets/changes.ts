@@ -46,14 +46,20 @@ const xid = (text: string) => `${literal(text)}::xid8`;
  */
 export async function changePosition(
   snapshot: Pick<HeldSnapshot, "read">,
+  dataset: ChangingDataset,
   accountId: string,
   since: ChangePosition | undefined,
   signal: AbortSignal,
 ): Promise<ChangePosition> {
-  const [row] = await snapshot.read<ChangePosition & { expired: boolean | null }>(
-    `select i.epoch, w.xid::text as xid, w.seq, pg_snapshot_xmin(pg_current_snapshot())::text as horizon,
-            ${since ? `least(${xid(since.xid)}, ${xid(since.horizon)}) < a.changes_from or i.epoch <> ${Number(since.epoch)}` : "false"} as expired
+  const [row] = await snapshot.read<ChangePosition & { expired: boolean }>(
+    `select i.epoch, pg_snapshot_xmin(pg_current_snapshot())::text as horizon, p.xid::text as xid, p.seq,
+            ${since ? expiredSql(dataset, since) : "false"} as expired
      from accounts a join fold_watermarks w using (account_id) cross join installation i
+     cross join lateral (
+       -- A backfill sends the watermark back to the beginning for a while.
+       select xid, seq from (values (w.xid, w.seq)${since ? `, (${xid(since.xid)}, ${Number(since.seq)})` : ""}) places(xid, seq)
+       order by xid desc, seq desc limit 1
+     ) p
      where a.account_id = ${literal(accountId)}`,
     signal,
   );
@@ -66,6 +72,20 @@ export async function changePosition(
     );
   return position;
 }
+
+/** Whether anything that would tell of changes after `since` is gone. */
+const expiredSql = (
+  dataset: ChangingDataset,
+  { epoch, xid: folded, seq, horizon }: ChangePosition,
+): string => {
+  const gone = {
+    messages:
+      `a.tombstones_removed_xid >= ${xid(horizon)} or ` +
+      `(a.events_removed_xid, a.events_removed_seq) > (${xid(folded)}, ${Number(seq)})`,
+    events: `a.events_removed_xid >= ${xid(horizon)}`,
+  };
+  return `(i.epoch <> ${Number(epoch)} or ${gone[dataset]})`;
+};
 
 /**
  * What has changed after `since`, up to `upto`; everything there is without `since`. Each row is as it is now, so taking the same

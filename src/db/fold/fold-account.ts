@@ -40,7 +40,8 @@ export async function foldBatch(
       return { events: 0, messages: 0, marks: 0, unsettled: 0, position: undefined, caughtUp: true };
     const horizon = await oldestRunning(trx);
     await preferIndexes(trx);
-    const from = options.after && isAfter(options.after, watermark) ? options.after : watermark;
+    const skips = options.after !== undefined && isAfter(options.after, watermark);
+    const from = skips ? options.after! : watermark;
     const result = await trx.executeQuery<{
       events: number;
       messages: number;
@@ -54,7 +55,8 @@ export async function foldBatch(
     const position = xid === null || seq === null ? undefined : { xid, seq };
     const caughtUp = events < options.limit;
     await advance(trx, accountId, {
-      position: position && safeWatermark(position, horizon, watermark),
+      // What lies between the watermark and `after` may have been committed since it was passed over.
+      position: position && (skips ? watermark : safeWatermark(position, horizon, watermark)),
       // A change of mind about marketing is in no message.
       changed: messages > 0 || deltas > 0,
       late,
@@ -117,7 +119,7 @@ async function advance(
   await trx
     .updateTable("fold_watermarks")
     .set((eb) => ({
-      ...(outcome.position ?? {}),
+      ...(outcome.position && { xid: outcome.position.xid, seq: outcome.position.seq }),
       ...(outcome.changed ? { version: eb("version", "+", 1) } : {}),
       ...(outcome.late > 0 ? { late_after_retention: eb("late_after_retention", "+", outcome.late) } : {}),
       ...(outcome.caughtUp ? { folded_at: sql<Date>`now()` } : {}),

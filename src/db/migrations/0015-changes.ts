@@ -1,13 +1,16 @@
 import { type Kysely, sql } from "kysely";
 
 /**
- * What was removed, for those who keep a copy of the messages: they ask for what has changed since a transaction. Removals
- * before `accounts.changes_from`, and events that told of changes before it, are not known any more.
+ * What was removed, for those who keep a copy of the messages: they ask for what has changed since a transaction. Events up to
+ * `events_removed` and tombstones up to `tombstones_removed` are gone, and with them what they told of changes.
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   await sql
     .raw(`
-alter table accounts add column changes_from xid8 not null default '0';
+alter table accounts
+  add column events_removed_xid xid8 not null default '0',
+  add column events_removed_seq bigint not null default 0,
+  add column tombstones_removed_xid xid8 not null default '0';
 
 create table message_tombstones (
   account_id text not null,

@@ -20,26 +20,36 @@ export interface PartClaim extends PartsKey {
 /** A worker that is silent for so long has lost its part. Longer than a few heartbeats. */
 const SILENT_MS = 10_000;
 
+/** No claim of an earlier layout, and so no file of one, has the number of a later one's. */
+const FENCES_PER_LAYOUT = 1_000_000;
+/** Rows of one statement. */
+const ROWS_PER_INSERT = 1_000;
+
 /** Lays an export out in parts, in place of those that there were. */
 export async function layOutParts(
   db: Db,
-  { accountId, runId }: PartsKey,
+  { accountId, runId, fence }: PartsKey & { fence: number },
   ranges: readonly KeyRange[],
 ): Promise<void> {
+  const rows = ranges.map(({ from, to }, part) => ({
+    account_id: accountId,
+    run_id: runId,
+    part,
+    fence: fence * FENCES_PER_LAYOUT,
+    from_key: from ? [...from] : null,
+    to_key: to ? [...to] : null,
+  }));
   await db.transaction().execute(async (trx) => {
-    await removeParts(trx, { accountId, runId });
     await trx
-      .insertInto("export_parts")
-      .values(
-        ranges.map(({ from, to }, part) => ({
-          account_id: accountId,
-          run_id: runId,
-          part,
-          from_key: from ? [...from] : null,
-          to_key: to ? [...to] : null,
-        })),
-      )
+      .deleteFrom("export_parts")
+      .where("account_id", "=", accountId)
+      .where("run_id", "=", runId)
       .execute();
+    for (let at = 0; at < rows.length; at += ROWS_PER_INSERT)
+      await trx
+        .insertInto("export_parts")
+        .values(rows.slice(at, at + ROWS_PER_INSERT))
+        .execute();
   });
 }
 
@@ -144,15 +154,42 @@ export async function partsProgress(
   return { rows: Number(row.rows), bytes: Number(row.bytes), open: row.open };
 }
 
-/** Forgets the parts of an export, and says which files they had. */
-export async function removeParts(db: Db, { accountId, runId }: PartsKey): Promise<string[]> {
-  const rows = await db
-    .deleteFrom("export_parts")
+/**
+ * Forgets the parts of an export that has ended, under this fence if one is given, and says which files they had. One that
+ * goes on again keeps them, as does one that failed less than `keepFailedMs` ago.
+ */
+export async function removeEndedParts(
+  db: Db,
+  { accountId, runId }: PartsKey,
+  { fence, keepFailedMs = 0 }: { fence?: number | undefined; keepFailedMs?: number },
+): Promise<string[]> {
+  const { rows } = await sql<{ key: string | null }>`
+    delete from export_parts p
+    where p.account_id = ${accountId} and p.run_id = ${runId} and not exists (
+      select from runs r
+      where r.account_id = p.account_id and r.run_id = p.run_id and (
+        r.fence <> coalesce(${fence ?? null}::bigint, r.fence)
+        or r.status in ('queued', 'running')
+        or r.status = 'failed' and r.finished_at > now() - ${keepFailedMs} * interval '1 millisecond'
+      )
+    )
+    returning key`.execute(db);
+  return rows.flatMap(({ key }) => key ?? []);
+}
+
+/** Has these parts built again: their files are not what was stored. */
+export async function reopenParts(
+  db: Db,
+  { accountId, runId }: PartsKey,
+  parts: readonly number[],
+): Promise<void> {
+  await db
+    .updateTable("export_parts")
+    .set({ done_at: null, key: null, rows: 0, bytes: 0 })
     .where("account_id", "=", accountId)
     .where("run_id", "=", runId)
-    .returning("key")
+    .where("part", "in", [...parts])
     .execute();
-  return rows.flatMap(({ key }) => key ?? []);
 }
 
 /** Exports whose parts nobody needs any more: they have their file, were cancelled, or failed long enough ago. */

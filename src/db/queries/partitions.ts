@@ -90,11 +90,12 @@ async function dropMonth(db: Db, name: string, to: string): Promise<boolean> {
       await sql`lock table only ${sql.table(table)} in access exclusive mode`.execute(trx);
     if (await isNeeded(trx, name)) return false;
     await sql`
-      update accounts a set changes_from = gone.xid
+      update accounts a set events_removed_xid = gone.xid, events_removed_seq = gone.seq
       from accounts b cross join lateral (
-        select e.xid from ${sql.table(name)} e where e.account_id = b.account_id order by e.xid desc, e.seq desc limit 1
+        select e.xid, e.seq from ${sql.table(name)} e where e.account_id = b.account_id order by e.xid desc, e.seq desc limit 1
       ) gone
-      where a.account_id = b.account_id and a.changes_from < gone.xid`.execute(trx);
+      where a.account_id = b.account_id 
+        and (a.events_removed_xid, a.events_removed_seq) < (gone.xid, gone.seq)`.execute(trx);
     await sql`drop table ${sql.table(name)}`.execute(trx);
     await sql`
       update accounts set events_from = greatest(events_from, ${to}::timestamptz)

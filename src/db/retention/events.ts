@@ -30,12 +30,17 @@ with old as materialized (
 removed as (
   delete from ${table} e using old
   where e.account_id = $1 and e.occurred_at = old.occurred_at and e.event_key = old.event_key
-  returning e.xid
+  returning e.xid, e.seq
 ),
+last as (select xid, seq from removed order by xid desc, seq desc limit 1),
 noted as (
   update accounts set
     events_from = greatest(events_from, $2),
-    changes_from = greatest(changes_from, (select max(xid) from removed))
+    (events_removed_xid, events_removed_seq) = (
+      select xid, seq
+      from (select * from last union all select events_removed_xid, events_removed_seq) places
+      order by xid desc, seq desc limit 1
+    )
   where account_id = $1 and exists (select from old)
 )
 select count(*)::integer as rows from removed`;
@@ -66,7 +71,7 @@ export async function removeLeftovers(
         order by removed_at limit ${limit}))
       returning xid
     ), noted as (
-      update accounts set changes_from = greatest(changes_from, (select max(xid) from old))
+      update accounts set tombstones_removed_xid = greatest(tombstones_removed_xid, (select max(xid) from old))
       where account_id = ${accountId} and exists (select from old)
     )
     select from old`.execute(session);

@@ -33,7 +33,8 @@ describe.each(queueStores)("with the queues in %s", (queues) => {
   /** The parts of a finished export: how often each of them was begun. */
   async function partsOf(id: string): Promise<number[]> {
     const { artifact } = await service.row(id);
-    return segmentKeys(artifact!.segments).map((key) => Number(/-(\d+)$/.exec(key)![1]));
+    // The number of a claim begins anew, behind that of the run's, with every layout.
+    return segmentKeys(artifact!.segments).map((key) => Number(/-(\d+)$/.exec(key)![1]) % 1_000_000);
   }
 
   it.each([{ percent: 5 }, { percent: 50 }, { percent: 95 }])(
