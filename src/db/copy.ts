@@ -79,6 +79,18 @@ function giveBack(client: pg.PoolClient, inTransaction: boolean): void {
   );
 }
 
+async function enterNow(client: pg.PoolClient): Promise<Date> {
+  try {
+    await client.query("rollback");
+    await client.query("begin isolation level repeatable read read only");
+    const { rows } = await client.query<{ at: Date }>("select now() as at");
+    return rows[0]!.at;
+  } catch (error) {
+    client.release(error as Error);
+    throw error;
+  }
+}
+
 /** What PostgreSQL 15 and later ones say of a snapshot that is gone. */
 const SNAPSHOT_GONE: ReadonlySet<unknown> = new Set(["22023", "42704", "55000"]);
 
@@ -96,9 +108,6 @@ async function enterSnapshot(client: pg.PoolClient, id: string): Promise<Date | 
       client.release(error as Error);
       throw error;
     }
-    await client.query("rollback");
-    await client.query("begin isolation level repeatable read read only");
-    const { rows } = await client.query<{ at: Date }>("select now() as at");
-    return rows[0]!.at;
+    return enterNow(client);
   }
 }

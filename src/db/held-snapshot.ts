@@ -41,7 +41,10 @@ export async function holdSnapshot(pool: pg.Pool): Promise<HeldSnapshot> {
       takenAt,
       async read(sql, signal) {
         signal.throwIfAborted();
-        const stop = () => void pool.query("select pg_cancel_backend($1)", [processID]).catch(() => {});
+        let cancelled: Promise<unknown> | undefined;
+        const stop = () => {
+          cancelled = pool.query("select pg_cancel_backend($1)", [processID]).catch(() => {});
+        };
         signal.addEventListener("abort", stop, { once: true });
         try {
           return (await client.query(sql)).rows;
@@ -49,6 +52,8 @@ export async function holdSnapshot(pool: pg.Pool): Promise<HeldSnapshot> {
           throw signal.aborted ? signal.reason : error;
         } finally {
           signal.removeEventListener("abort", stop);
+          // It must not reach the next user of the connection.
+          await cancelled;
         }
       },
       release() {

@@ -1,6 +1,7 @@
 import type { SharedSnapshot } from "../db/held-snapshot.js";
 import { removeEndedParts } from "../db/queries/export-parts.js";
 import type { Artifact } from "../db/schema.js";
+import { Unavailable } from "../errors.js";
 import { defineJob, type JobContext } from "./define-job.js";
 import { type BuiltFile, buildInParts } from "./export-in-parts.js";
 import { isQuotaExceeded, roomFor } from "./file-room.js";
@@ -10,7 +11,7 @@ import { planExport } from "./plan-export.js";
 import { expiryOf, publishFile, servedAs } from "./publish-file.js";
 import { removeFile } from "./remove-file.js";
 import { runKey } from "./run-key.js";
-import { type ExportRequest, exportRequest } from "./run-requests.js";
+import { type ExportRequest, exportRequest, isAboutChanges } from "./run-requests.js";
 import { giveUpRun, type RunOutcome, type RunWork, withRun } from "./with-run.js";
 import { streamRows } from "./write-rows.js";
 
@@ -94,6 +95,14 @@ async function buildWhole(
   let takenAt = snapshot.takenAt;
   const stream = async (sql: string, signal: AbortSignal) => {
     const copied = await context.copy.streamAt(snapshot, sql, signal);
+    // A cursor of before and rows of now would not fit.
+    if (isAboutChanges(request) && copied.snapshot === undefined) {
+      copied.source.destroy();
+      throw new Unavailable(
+        "snapshot_lost",
+        "The database went away while the changes were read; they are read again.",
+      );
+    }
     takenAt = copied.takenAt;
     return copied.source;
   };

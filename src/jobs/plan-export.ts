@@ -23,7 +23,9 @@ export async function planExport(
     ranges.push({ from, to });
     from = to;
   }
-  progress.totalRows = ranges.length * (partRows ?? 0) + (await countFrom(rows, from, snapshot, signal));
+  // What cannot be cut costs as much to count as to read.
+  if (rows.key)
+    progress.totalRows = ranges.length * (partRows ?? 0) + (await countFrom(rows, from, snapshot, signal));
   ranges.push({ from });
   if (ranges.length > 1) await layOutParts(db, claim, ranges);
   return ranges.length;

@@ -13,6 +13,8 @@ const KEY_LIFETIME_MS = 24 * 3_600_000;
 /** How long it can be seen who used a link, after it ended. */
 const LINK_KEPT_MS = 90 * 24 * 3_600_000;
 const BATCH = 1_000;
+/** Each may be made of thousands of parts. */
+const FILES_PER_BATCH = 100;
 const UUID_LENGTH = 36;
 /** A failed export can be retried, and goes on where it was, for so long. */
 const KEEP_FAILED_PARTS_MS = 24 * 3_600_000;
@@ -33,7 +35,7 @@ export const sweepFiles = defineJob({
   schedule: { cron: "30 */15 * * * *", payload: {} },
   async run(_payload, { db, artifacts, signal, now, settings }) {
     let expired = 0;
-    for (const { accountId, runId, artifact } of await expiredArtifacts(db, BATCH)) {
+    for (const { accountId, runId, artifact } of await expiredArtifacts(db, FILES_PER_BATCH)) {
       signal.throwIfAborted();
       await removeFile(artifacts, artifact);
       await markArtifactRemoved(db, accountId, runId);

@@ -45,7 +45,7 @@ async function settle(run: Run, context: JobContext): Promise<"left" | "enqueued
   const key: RunKey = { accountId: run.account_id, runId: run.run_id, generation: run.generation };
   // No worker may claim such a run any more, so another job would only be skipped, again and again.
   if (run.cancel_requested_at) {
-    await requestCancel(context.db, key.accountId, key.runId);
+    await requestCancel(context.db, key.accountId, key.runId, key.generation);
     return "cancelled";
   }
   const job: JobDefinition<RunKey> = runJobs[run.kind];

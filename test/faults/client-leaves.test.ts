@@ -11,7 +11,7 @@ import { seedMessages, seedRange } from "../support/work.js";
 
 /** More than the buffers between the file and a reader who does not read can hold. */
 const FILE_BYTES = 64 * 1024 * 1024;
-const READERS = 8;
+const READERS = 4;
 
 let app: TestApp;
 let folder: string;

@@ -60,10 +60,14 @@ function report(
 }
 
 /** Answers with a problem document; `instance` is the request id. */
+/** Said of a file before it turned out that there is none to send. */
+const OF_A_FILE = ["content-disposition", "etag", "repr-digest", "accept-ranges"];
+
 export function sendProblem(request: Request, response: Response, error: AppError): void {
   response.locals.code = error.code;
   // Who has stopped in the middle of a body does not go on with another request.
   if (hasUnreadBody(request) || error.status === 408) closeAfterAnswer(request, response);
+  for (const name of OF_A_FILE) response.removeHeader(name);
   for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
   if (error.status === 401 && !response.hasHeader("www-authenticate"))
     response.setHeader("www-authenticate", "Bearer");

@@ -79,7 +79,10 @@ export function requestScope(app: Express, log: Log, draining: AbortSignal): Req
 
 /** The end of a download link opens the file to whoever reads it, so the log has its id alone. */
 const withoutSecret = (path: string) =>
-  path.startsWith(`${DOWNLOADS_PATH}/`) ? path.replace(/\..*/s, ".…") : path;
+  path.startsWith(`${DOWNLOADS_PATH}/`) && path.length > KNOWN_LENGTH
+    ? `${path.slice(0, KNOWN_LENGTH)}.…`
+    : path;
+const KNOWN_LENGTH = `${DOWNLOADS_PATH}/00000000-0000-0000-0000-000000000000`.length;
 
 /** Answers 503 `timeout`, or 408 where it is the body that does not come, after `timeoutMs`, and fires the signal. */
 export function boundTime(request: Request, response: Response, timeoutMs: number): void {

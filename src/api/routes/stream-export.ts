@@ -15,6 +15,8 @@ import { type Route, route } from "../route.js";
 
 /** Streams of one process at a time; each holds a database connection for as long as its reader takes. */
 export const MAX_STREAMS = 8;
+/** Nobody may keep all of them from others by reading slowly. */
+export const MAX_STREAMS_PER_KEY = 4;
 /** A stream that stands still for so long, because of its reader or of the database, gives its connection back. */
 const SILENCE_TIMEOUT_MS = 15 * 60_000;
 
@@ -37,6 +39,7 @@ export function streamExportRoutes(context: Context): Route[] {
   context.beforeClose.push(() => (ended ??= pool.end()));
   const copy = createCopySource(pool);
   let open = 0;
+  const ofKey = new Map<string, number>();
   const openStream = async (asked: ExportRequest, signal: AbortSignal) => {
     const snapshot = await copy.holdSnapshot();
     try {
@@ -74,10 +77,10 @@ export function streamExportRoutes(context: Context): Route[] {
         const asked = readExportQuery(request);
         requireAccount(request.identity, asked.account_id);
         if (!(await findAccount(db, asked.account_id))) throw accountNotFound();
-        if (open >= MAX_STREAMS)
-          throw new Unavailable("too_many_streams", `At most ${MAX_STREAMS} exports stream at a time.`, {
-            headers: { "retry-after": "5" },
-          });
+        const { keyId } = request.identity;
+        if (open >= MAX_STREAMS) throw tooManyStreams(`At most ${MAX_STREAMS} exports stream at a time.`);
+        if ((ofKey.get(keyId) ?? 0) >= MAX_STREAMS_PER_KEY)
+          throw tooManyStreams(`At most ${MAX_STREAMS_PER_KEY} exports stream at a time with one key.`);
         const { format, compression } = asked;
         const { file_name, content_type } = servedAs({ name: exportName(asked), format, compression });
         response.set({
@@ -89,6 +92,7 @@ export function streamExportRoutes(context: Context): Route[] {
           return;
         }
         open++;
+        ofKey.set(keyId, (ofKey.get(keyId) ?? 0) + 1);
         // The first row may take long. Node sets the server's bound again for the next request of the connection.
         request.socket.setTimeout(SILENCE_TIMEOUT_MS);
         try {
@@ -103,8 +107,14 @@ export function streamExportRoutes(context: Context): Route[] {
           response.destroy();
         } finally {
           open--;
+          const left = ofKey.get(keyId)! - 1;
+          if (left > 0) ofKey.set(keyId, left);
+          else ofKey.delete(keyId);
         }
       },
     }),
   ];
 }
+
+const tooManyStreams = (message: string) =>
+  new Unavailable("too_many_streams", message, { headers: { "retry-after": "5" } });

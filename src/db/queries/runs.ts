@@ -265,7 +265,13 @@ export async function failAbandonedRun(
  * Asks for a run to stop. A queued one is cancelled here and now; a running one is told, and its worker stops at its
  * next heartbeat; a finished one stays as it is. A running one whose worker has gone silent is cancelled at once.
  */
-export async function requestCancel(db: Db, accountId: string, runId: string): Promise<Run | undefined> {
+export async function requestCancel(
+  db: Db,
+  accountId: string,
+  runId: string,
+  /** Of the run that is meant; any unless given. */
+  generation?: number,
+): Promise<Run | undefined> {
   const idle = sql<boolean>`(status = 'queued' or heartbeat_at is null or heartbeat_at < now() - interval '10 seconds')`;
   const update = db
     .updateTable("runs")
@@ -279,6 +285,7 @@ export async function requestCancel(db: Db, accountId: string, runId: string): P
     }))
     .where("account_id", "=", accountId)
     .where("run_id", "=", runId)
+    .where(generation === undefined ? sql<boolean>`true` : sql<boolean>`generation = ${generation}`)
     .where("status", "in", ["queued", "running"])
     .returningAll();
   return (await endRuns(db, sql`${update}`))[0];
@@ -390,9 +397,9 @@ export async function expiredArtifacts(
   return rows.map((row) => ({ accountId: row.account_id, runId: row.run_id, artifact: row.artifact! }));
 }
 
+/** What a file was made of goes with it: of many parts, that is much. */
 export async function markArtifactRemoved(db: Db, accountId: string, runId: string): Promise<void> {
   await sql`
-    update runs set artifact = artifact || '{"removed": true}' where account_id = ${accountId} and run_id = ${runId}`.execute(
-    db,
-  );
+    update runs set artifact = (artifact - 'content') || '{"removed": true, "segments": []}'
+    where account_id = ${accountId} and run_id = ${runId}`.execute(db);
 }

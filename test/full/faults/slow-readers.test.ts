@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { get, type IncomingMessage } from "node:http";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import { MAX_STREAMS } from "../../../src/api/routes/stream-export.js";
+import { MAX_STREAMS_PER_KEY } from "../../../src/api/routes/stream-export.js";
 import { ACCOUNT, API_KEY, type Installation, startInstallation } from "../../e2e/installation.js";
 import { until } from "../../e2e/support.js";
 
@@ -59,10 +59,10 @@ it("F19: slow readers of exports take a few connections and no memory, and other
   const responses = await Promise.all(Array.from({ length: READERS }, open));
   const taken = responses.filter(({ statusCode }) => statusCode === 200);
   const refused = responses.filter(({ statusCode }) => statusCode === 503);
-  expect([taken.length, refused.length]).toEqual([MAX_STREAMS, READERS - MAX_STREAMS]);
+  expect([taken.length, refused.length]).toEqual([MAX_STREAMS_PER_KEY, READERS - MAX_STREAMS_PER_KEY]);
   for (const response of refused) expect(response.headers["retry-after"]).toMatch(/^\d+$/);
   const stop = responses.map(readSlowly);
-  await until("each stream stands", async () => (await copies()) === MAX_STREAMS);
+  await until("each stream stands", async () => (await copies()) === MAX_STREAMS_PER_KEY);
   for (let asked = 0; asked < 100; asked++)
     await service.api.json(
       "GET",
@@ -71,7 +71,7 @@ it("F19: slow readers of exports take a few connections and no memory, and other
   const grown = megabytes() - before;
   console.info(`${READERS} readers: ${grown.toFixed(0)} MB more`);
   expect(grown).toBeLessThan(50);
-  expect(await copies()).toBe(MAX_STREAMS);
+  expect(await copies()).toBe(MAX_STREAMS_PER_KEY);
   for (const one of stop) one();
   await until("the database is left alone", async () => (await copies()) === 0);
   const next = await open();
