@@ -158,6 +158,8 @@ async function startProcess(file, dataDir, settings, nodeOptions = []) {
     stdio: ["ignore", log.fd, log.fd, "ipc"],
     env: {
       ...environmentWithoutSettings(),
+      // As the service's own processes have it.
+      MALLOC_ARENA_MAX: "2",
       DATA_DIR: dataDir,
       CONFIG_DIR: fileURLToPath(new URL("config", import.meta.url)),
       HOST: "127.0.0.1",

@@ -254,6 +254,8 @@ interface ExportPartsTable {
   account_id: string;
   run_id: string;
   part: number;
+  /** What is built: parts of another make do not fit beside it. */
+  layout: string;
   from_key: string[] | null;
   to_key: string[] | null;
   fence: Generated<number>;

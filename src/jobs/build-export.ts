@@ -65,10 +65,11 @@ async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcom
     const { rows, nextCursor } = opened;
     const parted = partedFormat(context, request, opened, work.run);
     const partRows = rows.key && parted.partRows;
-    const parts = await planExport(context, work, { rows, partRows, snapshot });
+    const { format, layout } = parted;
+    const parts = await planExport(context, work, { rows, partRows, layout, snapshot });
     const built =
       parts > 1
-        ? await buildInParts(context, work, { rows, format: parted.format, snapshot })
+        ? await buildInParts(context, work, { rows, format, layout, snapshot })
         : await buildWhole(context, work, request, opened, snapshot);
     const columns = opened.columns.map(({ name, type }) => ({ name, type }));
     const artifact = {

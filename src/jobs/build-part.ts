@@ -17,8 +17,11 @@ import { counted } from "./publish-file.js";
 
 /** An export that is being built in parts. */
 export interface PartedExport {
-  /** With the fence under which the run is worked on: parts of an earlier attempt are none of its helpers' business. */
-  key: PartsKey & { runFence: number };
+  /**
+   * With the fence under which the run is worked on and with what is built: parts of an earlier attempt, or of another
+   * release that would write them otherwise, are none of its business.
+   */
+  key: PartsKey & { runFence: number; layout: string };
   rows: Rows;
   format: PartedFormat;
   snapshot: SharedSnapshot;

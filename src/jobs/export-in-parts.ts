@@ -36,11 +36,16 @@ export type BuiltFile = Pick<Artifact, "segments" | "bytes" | "rows" | "sha256">
 export async function buildInParts(
   context: JobContext,
   work: RunWork,
-  { rows, format, snapshot }: { rows: Rows; format: PartedFormat; snapshot: SharedSnapshot },
+  {
+    rows,
+    format,
+    layout,
+    snapshot,
+  }: { rows: Rows; format: PartedFormat; layout: string; snapshot: SharedSnapshot },
 ): Promise<BuiltFile> {
   const { claim, progress, signal } = work;
   const room = await roomFor(context, claim.accountId);
-  const key = { accountId: claim.accountId, runId: claim.runId, runFence: claim.fence };
+  const key = { accountId: claim.accountId, runId: claim.runId, runFence: claim.fence, layout };
   const refresh = async () => {
     const { open, ...sums } = await partsProgress(context.db, key);
     Object.assign(progress, sums);

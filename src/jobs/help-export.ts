@@ -32,9 +32,9 @@ export const helpExport = defineJob({
     const request = exportRequest.parse(run.params);
     if (isAboutChanges(request)) return { skipped: "not in parts" };
     const opened = await openRange(context.db, request);
-    const { format } = partedFormat(context, request, opened, run);
+    const { format, layout } = partedFormat(context, request, opened, run);
     const snapshot = { id: payload.snapshot.id, takenAt: new Date(payload.snapshot.takenAt) };
-    const key = { accountId, runId, runFence: fence };
+    const key = { accountId, runId, runFence: fence, layout };
     const built = await buildNextPart(context, { key, rows: opened.rows, format, snapshot }, context.signal);
     if (!built) return { skipped: "no part is left" };
     const next = { ...payload, turn: turn + 1 };

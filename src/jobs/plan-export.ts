@@ -6,15 +6,20 @@ import type { RunWork } from "./with-run.js";
 
 /**
  * Lays the rows of an export out in parts of `partRows` each, the last one aside, and says how many there are; without
- * that number it is one. Several are written down; those of an earlier attempt stay as they are when any of them is done. Passes over the index once.
+ * that number it is one. Several are written down; those of an earlier attempt stay as they are when any of them is done, and made as these would be. Passes over the index once.
  */
 export async function planExport(
   { db }: JobContext,
   { claim, progress, signal }: RunWork,
-  { rows, partRows, snapshot }: { rows: Rows; partRows: number | undefined; snapshot: HeldSnapshot },
+  {
+    rows,
+    partRows,
+    layout,
+    snapshot,
+  }: { rows: Rows; partRows: number | undefined; layout: string; snapshot: HeldSnapshot },
 ): Promise<number> {
   const known = await readParts(db, claim);
-  if (known.some((part) => part.done_at !== null)) return known.length;
+  if (known[0]?.layout === layout && known.some((part) => part.done_at !== null)) return known.length;
   const ranges: KeyRange[] = [];
   let from: RowKey | undefined;
   for (;;) {
@@ -27,7 +32,7 @@ export async function planExport(
   if (rows.key)
     progress.totalRows = ranges.length * (partRows ?? 0) + (await countFrom(rows, from, snapshot, signal));
   ranges.push({ from });
-  if (ranges.length > 1) await layOutParts(db, claim, ranges);
+  if (ranges.length > 1) await layOutParts(db, claim, layout, ranges);
   return ranges.length;
 }
 

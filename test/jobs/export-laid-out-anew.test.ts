@@ -7,6 +7,9 @@ import { claimRun, requestCancel, restartRun } from "../../src/db/queries/runs.j
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
 import { helpExport } from "../../src/jobs/help-export.js";
+import { openRange } from "../../src/jobs/open-dataset.js";
+import { partedFormat } from "../../src/jobs/parted-format.js";
+import { exportRequest, type RangeRequest } from "../../src/jobs/run-requests.js";
 import { openWork, seedMessages, seedRange, type TestWork, testSettings } from "../support/work.js";
 
 const settings = { ...testSettings, exportPartRows: 6, exportParallelism: 1 };
@@ -23,7 +26,10 @@ it("a living helper of a killed attempt gives no part to the next one, which was
   const key = await test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
   const one = (await claimRun(test.db, key, "killed"))!;
   // Fewer rows were there then: the parts began elsewhere.
-  await layOutParts(test.db, { ...key, fence: one.fence }, [
+  const request = exportRequest.parse(one.params);
+  const opened = await openRange(test.db, request as RangeRequest);
+  const { layout } = partedFormat({ settings }, request, opened, one);
+  await layOutParts(test.db, { ...key, fence: one.fence }, layout, [
     { to: ["2025-03-02 00:00:00+00", ""] },
     { from: ["2025-03-02 00:00:00+00", ""] },
   ]);
@@ -78,8 +84,8 @@ it("a cancelled attempt that cleans up late leaves the parts of the retry alone"
     const again = (await restartRun(test.db, "shop", key.runId))!;
     const run = (await claimRun(test.db, { ...key, generation: again.generation }, "two"))!;
     const next = { accountId: "shop", runId: key.runId, fence: run.fence };
-    await layOutParts(test.db, next, [{ to: ["2025-03-02", ""] }, { from: ["2025-03-02", ""] }]);
-    await claimPart(test.db, { ...next, runFence: run.fence }, "two");
+    await layOutParts(test.db, next, "any", [{ to: ["2025-03-02", ""] }, { from: ["2025-03-02", ""] }]);
+    await claimPart(test.db, { ...next, runFence: run.fence, layout: "any" }, "two");
   };
   const { result } = await test.work(buildExport, key, { settings, copy: slow, admit });
   expect(result).toEqual({ cancelled: true });
@@ -102,4 +108,25 @@ it("a part whose file is gone is built again by the next attempt", async () => {
   await test.work(buildExport, key, { settings }).catch(() => {});
   await test.work(buildExport, key, { settings }).catch(() => {});
   expect((await test.run(key)).status).toBe("succeeded");
+});
+
+it("parts that another release has made otherwise are not joined with ours", async () => {
+  const key = await test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
+  const copy = createCopySource(test.pool);
+  let reads = 0;
+  const once = {
+    ...copy,
+    streamAt: async (...given: Parameters<typeof copy.streamAt>) => {
+      if (++reads === 2) throw new Error("the connection broke");
+      return copy.streamAt(...given);
+    },
+  };
+  await expect(test.work(buildExport, key, { settings, copy: once })).rejects.toThrow("broke");
+  await test.pool.query("update export_parts set layout = 'of another release' where run_id = $1", [
+    key.runId,
+  ]);
+  await test.work(buildExport, key, { settings });
+  // Laid out anew, under the fence of the second attempt.
+  for (const segment of (await test.run(key)).artifact!.segments)
+    if ("key" in segment) expect(segment.key).toMatch(/-2\d{6}$/);
 });

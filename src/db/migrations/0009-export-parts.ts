@@ -11,6 +11,7 @@ create table export_parts (
   account_id text not null,
   run_id uuid not null,
   part integer not null,
+  layout text not null,
   from_key text[],
   to_key text[],
   fence bigint not null default 0,

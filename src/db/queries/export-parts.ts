@@ -29,12 +29,14 @@ const ROWS_PER_INSERT = 1_000;
 export async function layOutParts(
   db: Db,
   { accountId, runId, fence }: PartsKey & { fence: number },
+  layout: string,
   ranges: readonly KeyRange[],
 ): Promise<void> {
   const rows = ranges.map(({ from, to }, part) => ({
     account_id: accountId,
     run_id: runId,
     part,
+    layout,
     fence: fence * FENCES_PER_LAYOUT,
     from_key: from ? [...from] : null,
     to_key: to ? [...to] : null,
@@ -64,19 +66,19 @@ export async function readParts(db: Db, { accountId, runId }: PartsKey): Promise
 }
 
 /**
- * Takes the next part that is not done and that no living worker holds; undefined without one, and when the run is not in
- * the hands of `runFence` any more.
+ * Takes the next part of this layout that is not done and that no living worker holds; undefined without one, and when the
+ * run is not in the hands of `runFence` any more.
  */
 export async function claimPart(
   db: Db,
-  { accountId, runId, runFence }: PartsKey & { runFence: number },
+  { accountId, runId, runFence, layout }: PartsKey & { runFence: number; layout: string },
   worker: string,
 ): Promise<ExportPart | undefined> {
   const { rows } = await sql<ExportPart>`
     update export_parts set fence = fence + 1, worker = ${worker}, heartbeat_at = now(), rows = 0, bytes = 0
     where account_id = ${accountId} and run_id = ${runId} and part = (
       select part from export_parts
-      where account_id = ${accountId} and run_id = ${runId} and done_at is null
+      where account_id = ${accountId} and run_id = ${runId} and layout = ${layout} and done_at is null
         and (heartbeat_at is null or heartbeat_at < now() - ${SILENT_MS} * interval '1 millisecond')
       order by part limit 1 for update skip locked
     ) and exists (
