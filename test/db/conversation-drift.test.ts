@@ -20,7 +20,7 @@ import { shuffleSplitDuplicate } from "../support/event-histories.js";
 import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
-const CASES = casesOf("CONVERSATION", { few: 10, many: 40 });
+const CASES = casesOf("CONVERSATION", { few: 8, many: 25 });
 const NEVER = new AbortController().signal;
 
 let test: TestDb;

@@ -15,7 +15,7 @@ import { openTestDb, type TestDb } from "../support/postgres.js";
 import { storeEvents } from "../support/stored-events.js";
 
 /** Cases of the property. Each has its own history, disorder, batching, folds in between and question. */
-const CASES = casesOf("FOLD", { few: 200, many: 1_000 });
+const CASES = casesOf("FOLD", { few: 100, many: 1_000 });
 
 let test: TestDb;
 beforeAll(async () => {

@@ -18,7 +18,7 @@ import { openTestDb, type TestDb } from "../support/postgres.js";
 import { type Moment, retainToTheEnd } from "../support/retained.js";
 import { storeEvents } from "../support/stored-events.js";
 
-const CASES = casesOf("RETENTION", { few: 20, many: 80 });
+const CASES = casesOf("RETENTION", { few: 12, many: 60 });
 
 let test: TestDb;
 beforeAll(async () => {
