@@ -222,10 +222,20 @@ describe("the dataset", () => {
   ])("%s is read by an index, in its order", async (dataset, table) => {
     const asked = exportRequest.parse({ account_id: "shop", dataset, format: "csv", ...seedRange });
     const { rows } = await openRange(app.context.db, asked as RangeRequest);
-    const { rows: plan } = await app.context.pool.query(`explain select * ${rows.from({ ordered: true })}`);
-    const text = plan.map((line) => line["QUERY PLAN"]).join("\n");
-    expect(text).toContain(table);
-    expect(text).not.toMatch(/\bSort\b|HashAggregate/);
+    const client = await app.context.pool.connect();
+    try {
+      await client.query("begin");
+      // So few rows are sorted sooner; where no index has the order, there is a sort all the same.
+      for (const way of ["seqscan", "bitmapscan", "sort", "hashagg"])
+        await client.query(`set local enable_${way} = off`);
+      const { rows: plan } = await client.query(`explain select * ${rows.from({ ordered: true })}`);
+      const text = plan.map((line) => line["QUERY PLAN"]).join("\n");
+      expect(text).toContain(table);
+      expect(text).not.toMatch(/\bSort\b|HashAggregate/);
+    } finally {
+      await client.query("rollback");
+      client.release();
+    }
   });
 
   it.each([
