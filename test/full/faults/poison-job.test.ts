@@ -28,12 +28,15 @@ describe.each(queueStores)("with the queues in %s", (queues) => {
     const deaths: string[] = [];
     let stopping = false;
     const keep = async () => {
-      const worker: Process = await service.add("worker");
+      // It may take the job, and die of it, before it has said that it is ready.
+      const worker: Process = service.launch("worker");
+      worker.ready.catch(() => {});
       void worker.ended.then((how) => {
         if (stopping) return;
         deaths.push(String(how));
         replacements.push(keep());
       });
+      await Promise.race([worker.ready.catch(() => {}), worker.ended]);
     };
     const replacements: Promise<void>[] = [];
     onTestFinished(async () => {
