@@ -8,7 +8,6 @@ import {
   defaultMetricIds,
   findMetric,
   type MetricDimension,
-  messageDimensions,
   metricDimensions,
   similarMetricIds,
 } from "./catalog.js";
@@ -116,12 +115,6 @@ export const metricsFields = {
   metrics: metricsLists.metrics.optional(),
   group_by: metricsLists.group_by.default([]),
   filters: filterFields(metricDimensions).default({}),
-};
-
-/** The same of what is about messages alone. */
-export const messageFields = {
-  group_by: z.array(oneOf(messageDimensions, "dimension")).max(MAX_METRICS).transform(unique).default([]),
-  filters: filterFields(messageDimensions).default({}),
 };
 
 const parsedFields = z.object(metricsFields);

@@ -4,11 +4,11 @@ import type { Artifact } from "../db/schema.js";
 import { Unavailable } from "../errors.js";
 import { defineJob, type JobContext } from "./define-job.js";
 import { type BuiltFile, buildInParts } from "./export-in-parts.js";
-import { isQuotaExceeded, roomFor } from "./file-room.js";
+import { isQuotaExceeded } from "./file-room.js";
 import { exportName, type OpenedDataset, openDataset } from "./open-dataset.js";
 import { partedFormat } from "./parted-format.js";
 import { planExport } from "./plan-export.js";
-import { expiryOf, publishFile, servedAs } from "./publish-file.js";
+import { publishFile, servedAs } from "./publish-file.js";
 import { removeFile } from "./remove-file.js";
 import { runKey } from "./run-key.js";
 import { type ExportRequest, exportRequest, isAboutChanges } from "./run-requests.js";
@@ -75,7 +75,6 @@ async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcom
     const artifact = {
       ...built,
       ...servedAs({ name: exportName(request), ...request }),
-      expires_at: expiryOf(context, work, await roomFor(context, work.claim.accountId)),
       content: { columns, ...built.content },
     };
     return { artifact, ...(nextCursor && { result: { next_cursor: nextCursor } }) };

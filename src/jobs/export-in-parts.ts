@@ -18,6 +18,7 @@ import { buildNextPart } from "./build-part.js";
 import type { JobContext } from "./define-job.js";
 import { fits, quotaExceeded, requireRoom, roomFor } from "./file-room.js";
 import { helpExport, helpId } from "./help-export.js";
+import { expiryOf } from "./publish-file.js";
 import type { RunWork } from "./with-run.js";
 
 /** How often a worker that has no part left to build looks for those of others. */
@@ -25,7 +26,7 @@ const WAIT_MS = 250;
 /** What is longer than this becomes a file of the store: it would weigh on the run's row. */
 const MAX_INLINE_BYTES = 16_384;
 
-export type BuiltFile = Pick<Artifact, "segments" | "bytes" | "rows" | "sha256"> & {
+export type BuiltFile = Pick<Artifact, "segments" | "bytes" | "rows" | "sha256" | "expires_at"> & {
   content: Omit<NonNullable<Artifact["content"]>, "columns">;
 };
 
@@ -66,7 +67,8 @@ export async function buildInParts(
     clearInterval(counting);
   }
   await requireRoom(context, claim.accountId, progress.bytes);
-  return joinParts(context, work, format, await readParts(context.db, key));
+  const joined = await joinParts(context, work, format, await readParts(context.db, key));
+  return { ...joined, expires_at: expiryOf(context, work, room) };
 }
 
 /** Whoever has time builds parts, too. A queue that cannot be reached costs only time. */
@@ -104,7 +106,7 @@ async function joinParts(
   { claim, signal }: RunWork,
   format: PartedFormat,
   parts: readonly ExportPart[],
-): Promise<BuiltFile> {
+): Promise<Omit<BuiltFile, "expires_at">> {
   if (parts.length === 0 || parts.some((part) => part.done_at === null))
     throw new Error("the parts of this export are not all there");
   const segments: FileSegment[] = [];

@@ -46,7 +46,6 @@ export const csvFields = {
 };
 /** How a CSV file is written; only a request for one may say so. */
 export const csvRequest = z.strictObject(csvFields);
-export type CsvRequest = z.output<typeof csvRequest>;
 
 const compression = z
   .enum(compressions)
@@ -78,7 +77,6 @@ const optionsFitFormat = (
 };
 
 export const reportFormats = ["csv", "json", "ndjson", "xlsx", "html"] as const;
-export type ReportFormat = (typeof reportFormats)[number];
 
 /** What numbers a report is about; whether its template uses all of it is the template's matter. */
 export const reportFields = {

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
 import { claimPart, layOutParts, readParts } from "../../src/db/queries/export-parts.js";
-import { claimRun, requestCancel, restartRun } from "../../src/db/queries/runs.js";
+import { claimRun, type RunKey, requestCancel, restartRun } from "../../src/db/queries/runs.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
 import { helpExport } from "../../src/jobs/help-export.js";
@@ -93,17 +93,7 @@ it("a cancelled attempt that cleans up late leaves the parts of the retry alone"
 });
 
 it("a part whose file is gone is built again by the next attempt", async () => {
-  const key = await test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
-  const copy = createCopySource(test.pool);
-  let reads = 0;
-  const once = {
-    ...copy,
-    streamAt: async (...given: Parameters<typeof copy.streamAt>) => {
-      if (++reads === 2) throw new Error("the connection broke");
-      return copy.streamAt(...given);
-    },
-  };
-  await expect(test.work(buildExport, key, { settings, copy: once })).rejects.toThrow("broke");
+  const key = await brokenOff();
   await test.artifacts.remove((await readParts(test.db, key)).find((part) => part.key)!.key!);
   await test.work(buildExport, key, { settings }).catch(() => {});
   await test.work(buildExport, key, { settings }).catch(() => {});
@@ -111,17 +101,7 @@ it("a part whose file is gone is built again by the next attempt", async () => {
 });
 
 it("parts that another release has made otherwise are not joined with ours", async () => {
-  const key = await test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
-  const copy = createCopySource(test.pool);
-  let reads = 0;
-  const once = {
-    ...copy,
-    streamAt: async (...given: Parameters<typeof copy.streamAt>) => {
-      if (++reads === 2) throw new Error("the connection broke");
-      return copy.streamAt(...given);
-    },
-  };
-  await expect(test.work(buildExport, key, { settings, copy: once })).rejects.toThrow("broke");
+  const key = await brokenOff();
   await test.pool.query("update export_parts set layout = 'of another release' where run_id = $1", [
     key.runId,
   ]);
@@ -130,3 +110,19 @@ it("parts that another release has made otherwise are not joined with ours", asy
   for (const segment of (await test.run(key)).artifact!.segments)
     if ("key" in segment) expect(segment.key).toMatch(/-2\d{6}$/);
 });
+
+/** An export whose first attempt has built one of its two parts. */
+async function brokenOff(): Promise<RunKey> {
+  const key = await test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
+  const copy = createCopySource(test.pool);
+  let reads = 0;
+  const once = {
+    ...copy,
+    streamAt: async (...given: Parameters<typeof copy.streamAt>) => {
+      if (++reads === 2) throw new Error("the connection broke");
+      return copy.streamAt(...given);
+    },
+  };
+  await expect(test.work(buildExport, key, { settings, copy: once })).rejects.toThrow("broke");
+  return key;
+}

@@ -9,7 +9,6 @@ export const datasets = { messages, events, conversations } as const satisfies R
 
 /** Everything an export can be about: contacts are added up first, and metrics are what the metrics API says. */
 export const datasetNames = ["messages", "events", "conversations", "contacts", "metrics"] as const;
-export type DatasetName = (typeof datasetNames)[number];
 
 /** The columns that a request may choose from; those of metrics are chosen by what it asks for. */
 export const datasetColumns = {
