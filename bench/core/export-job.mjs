@@ -1,10 +1,7 @@
-import { execFile } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { promisify } from "node:util";
 import pg from "pg";
-import { csvCopySql } from "../../dist/exports/csv.js";
 import {
   callJson,
   cpuSeconds,
@@ -17,7 +14,7 @@ import {
   startWorker,
   timed,
 } from "../support.mjs";
-import { ACCOUNT, columns, fromMessages, PERIOD, seed } from "./export-rows.mjs";
+import { ACCOUNT, columns, copyByPsql, PERIOD, seed } from "./export-rows.mjs";
 
 const ROWS = Number(process.env.EXPORT_ROWS ?? 2_000_000);
 const ROUNDS = Number(process.env.EXPORT_ROUNDS ?? 3);
@@ -49,6 +46,7 @@ export async function run(dataDir) {
           peaks[side] = Math.max(peaks[side] ?? 0, ...workers.map(({ pid }) => peakMegabytes(pid)));
         }
       for (const side of Object.keys(rates)) printFigure(`export_job_${side}`, median(rates[side]), "rows/s");
+      printFigure("export_job_psql_same_text", ROWS / (await copy({ sameText: true })), "rows/s");
       const ratio = (side) => median(rates[side].map((rate, round) => rate / rates.psql[round]));
       printBar("export_job_csv_vs_psql", ratio("csv"), { bar: 0.8 });
       printBar("export_job_ndjson_vs_psql", ratio("ndjson"), { bar: 0.45 });
@@ -100,12 +98,7 @@ export async function run(dataDir) {
     }
   }
 
-  function copy() {
-    const [, select] = csvCopySql(columns, fromMessages).match(/^COPY (\(.*\)) TO STDOUT/s);
-    const command = `\\copy ${select} to '${join(dataDir, "psql.csv")}' with (format csv, header)`;
-    const options = [database.url, "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--command", command];
-    return timed(() => promisify(execFile)("psql", options));
-  }
+  const copy = (options) => timed(() => copyByPsql(database.url, join(dataDir, "psql.csv"), options));
 
   /** Seconds of the processor that `work` costs the workers, and all processes of the database. */
   async function cpuOf(workers, work) {

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { get } from "node:http";
 import { pipeline } from "node:stream/promises";
+import { promisify } from "node:util";
 import { selectRows } from "../../dist/db/datasets/dataset.js";
 import { messages } from "../../dist/db/datasets/messages.js";
 
@@ -27,6 +29,23 @@ export const columns = COLUMNS.map((name) => messages.columns.find((column) => c
 export const fromMessages = selectRows(messages, {
   ...{ accountId: ACCOUNT, from: new Date(PERIOD.from), to: new Date(PERIOD.to), filters: {} },
 }).from({ ordered: true });
+
+const selectOf = (sqlOf) =>
+  `select ${columns.map((column) => `${sqlOf(column)} as ${column.name}`).join(", ")} ${fromMessages}`;
+/** The same rows as PostgreSQL writes them by itself, … */
+const plainSelect = selectOf(({ sql }) => sql);
+/** … and with instants to the letter as our files have them. */
+const sameTextSelect = selectOf(({ sql, type }) =>
+  type === "timestamp" ? `to_char(${sql} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')` : sql,
+);
+
+/** Has psql write the rows to a file as CSV. */
+export async function copyByPsql(databaseUrl, file, { sameText = false } = {}) {
+  const select = (sameText ? sameTextSelect : plainSelect).replaceAll("\n", " ");
+  const command = `\\copy (${select}) to '${file}' with (format csv, header)`;
+  const options = [databaseUrl, "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--command", command];
+  await promisify(execFile)("psql", options);
+}
 
 /** So many messages of a year, at most 3 million. */
 export async function seed(control, rows) {

@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import type { Column } from "./columns.js";
 
 /** One part of a file in the making. After the end of `bytes`, `rows()` and `detail()` tell what joining needs (JSON-able, small). */
 export interface FilePart<Detail = unknown> {
@@ -19,9 +20,8 @@ export type Segment = { inline: Buffer } | { part: number };
 
 /** How a file of one format is made of parts that know nothing of each other. */
 export interface PartedFormat {
-  /** The COPY statement for the rows of one part; `from` starts with FROM and is trusted SQL. */
-  copySql(from: string): string;
-  /** Of the answer of that statement. Its bytes fail with the error of the source. */
+  columns: readonly Column[];
+  /** Of what `binaryCopySql` sends of these columns. Its bytes fail with the error of the source. */
   part(source: Readable): FilePart;
   /** The whole file of its parts, in their order. */
   join(parts: readonly StoredPart[]): Segment[];

@@ -1,35 +1,7 @@
-import { Readable, Transform } from "node:stream";
-
-const LF = 0x0a;
-
-/**
- * Turns the lines of `jsonCopySql` into the elements of a JSON array (`\n{…},\n{…}`), in constant memory. `rows()` is the
- * number of rows so far.
- */
-export function jsonElements(): Transform & { rows(): number } {
-  let rows = 0;
-  // The last line end is held back: only the next byte tells whether a comma belongs before it.
-  let pending = "\n";
-  let lineOpen = false;
-  const transform = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      if (chunk.length === 0) return done();
-      const closed = chunk[chunk.length - 1] === LF;
-      const text = chunk.toString("latin1", 0, closed ? chunk.length - 1 : chunk.length);
-      const body = text.replaceAll("\n", ",\n");
-      rows += body.length - text.length + (closed ? 1 : 0);
-      const separated = pending + body;
-      pending = closed ? ",\n" : "";
-      lineOpen = !closed;
-      done(null, Buffer.from(separated, "latin1"));
-    },
-    flush(done) {
-      if (lineOpen) rows++;
-      done();
-    },
-  });
-  return Object.assign(transform, { rows: () => rows });
-}
+import { Readable } from "node:stream";
+import type { Column } from "./columns.js";
+import { jsonRows } from "./json-rows.js";
+import { textOfRows } from "./text-rows.js";
 
 const INDENT = 2;
 
@@ -56,4 +28,26 @@ export function prettyDocument(
     yield rows === 0 ? "]\n}\n" : `\n${" ".repeat(INDENT)}]\n}\n`;
   }
   return { bytes: Readable.from(bytes(), { objectMode: false }), rows: () => rows };
+}
+
+/** The same of the rows that `binaryCopySql` selects. */
+export function prettyRows(
+  source: AsyncIterable<Buffer>,
+  columns: readonly Column[],
+  head: Readonly<Record<string, unknown>>,
+  name: string,
+): { bytes: Readable; rows(): number } {
+  const { chunks } = textOfRows(source, columns.length, jsonRows(columns, "lines"));
+  return prettyDocument(head, name, linesOf(chunks));
+}
+
+/** Lines that end with LF each, without their ends. */
+async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncIterable<string> {
+  let rest = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of chunks) {
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = parts.pop()!;
+    yield* parts;
+  }
 }

@@ -41,16 +41,3 @@ export function measured(): Transform & { bytes(): number; result(): Measure } {
   };
   return Object.assign(transform, { bytes: counted.bytes, result });
 }
-
-/** Passes lines on and counts their LF ends: the rows of NDJSON. CSV rows are counted by `crlfRows`, which knows quotes. */
-export function countRows(): Transform & { rows(): number } {
-  const LF = 0x0a;
-  let rows = 0;
-  const transform = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      for (let i = chunk.indexOf(LF); i !== -1; i = chunk.indexOf(LF, i + 1)) rows++;
-      done(null, chunk);
-    },
-  });
-  return Object.assign(transform, { rows: () => rows });
-}

@@ -1,20 +1,19 @@
-import { pipeline, Readable } from "node:stream";
+import { Readable } from "node:stream";
 import type { Column } from "./columns.js";
 import { type Compression, compressed, compressedBytes } from "./compression.js";
-import { type CsvOptions, crlfRows, csvCopySql, csvHead } from "./csv.js";
+import { type CsvOptions, csvHead } from "./csv.js";
+import { csvRows } from "./csv-rows.js";
 import type { PartedFormat, Segment } from "./file-parts.js";
-import { jsonElements } from "./json.js";
-import { countRows } from "./measure.js";
-import { jsonCopySql } from "./ndjson.js";
+import { jsonRows } from "./json-rows.js";
+import { type RowsWriter, textOfRows } from "./text-rows.js";
 
 export const textFormats = ["csv", "json", "ndjson"] as const;
 export type TextFormat = (typeof textFormats)[number];
 
 /** A file of rows, each of which is text: what stands before, between and behind them. */
 interface TextLayout {
-  copySql(from: string): string;
-  /** Makes the rows of the file of what the statement gives, and counts them. */
-  rows(): ReturnType<typeof countRows>;
+  /** For the rows of one file or part. */
+  writer(): RowsWriter;
   head: string;
   /** Between two parts that have rows. */
   between: string;
@@ -24,18 +23,20 @@ interface TextLayout {
 function textLayout({ format, columns, csv, trailer }: TextOptions): TextLayout {
   if (format === "csv")
     return {
-      copySql: (from) => csvCopySql(columns, from, csv),
-      rows: crlfRows,
+      writer: () => csvRows(columns, csv),
       head: csvHead(columns, csv),
       between: "",
       tail: () => "",
     };
-  const copySql = (from: string) => jsonCopySql(columns, from);
-  const last = trailer ? `${JSON.stringify(trailer)}\n` : "";
-  if (format === "ndjson") return { copySql, rows: countRows, head: "", between: "", tail: () => last };
+  if (format === "ndjson")
+    return {
+      writer: () => jsonRows(columns, "lines"),
+      head: "",
+      between: "",
+      tail: () => (trailer ? `${JSON.stringify(trailer)}\n` : ""),
+    };
   return {
-    copySql,
-    rows: jsonElements,
+    writer: () => jsonRows(columns, "elements"),
     head: "[",
     between: ",",
     tail: (rows) => (rows > 0 ? "\n]\n" : "]\n"),
@@ -52,18 +53,16 @@ export interface TextOptions {
 
 /** A file of text in parts. Where it is compressed each part is so on its own: gzip and zstd allow that. */
 export function partedText(options: TextOptions, compression: Compression): PartedFormat {
+  const { columns } = options;
   const layout = textLayout(options);
   const inline = (text: string): Segment[] =>
     text === "" ? [] : [{ inline: compressedBytes(Buffer.from(text), compression) }];
   return {
-    copySql: layout.copySql,
+    columns,
     part(source) {
-      const rows = layout.rows();
-      const bytes = compressed(
-        pipeline(source, rows, () => {}),
-        compression,
-      );
-      return { bytes, rows: () => rows.rows(), detail: () => null };
+      const { chunks, rows } = textOfRows(source, columns.length, layout.writer());
+      const bytes = compressed(Readable.from(chunks, { objectMode: false }), compression);
+      return { bytes, rows, detail: () => null };
     },
     join(parts) {
       const withRows = parts.flatMap(({ rows }, part) => (rows > 0 ? [{ part }] : []));
@@ -78,21 +77,18 @@ export function partedText(options: TextOptions, compression: Compression): Part
   };
 }
 
-/**
- * The whole of a text file as one stream; `source` answers the statement of `textCopySql`. An error or an early end of the
- * source reaches the file.
- */
-export function textFile(source: Readable, options: TextOptions): { bytes: Readable; rows(): number } {
-  const { head, tail, rows: rowsOf } = textLayout(options);
-  const rows = rowsOf();
+/** The whole of a text file as one stream, of the rows that `binaryCopySql` selects. An error of the source reaches the file. */
+export function textFile(
+  source: AsyncIterable<Buffer>,
+  options: TextOptions,
+): { bytes: Readable; rows(): number } {
+  const { head, tail, writer } = textLayout(options);
+  const { chunks, rows } = textOfRows(source, options.columns.length, writer());
   async function* bytes() {
     if (head !== "") yield Buffer.from(head);
-    pipeline(source, rows, () => {});
-    yield* rows as AsyncIterable<Buffer>;
-    const end = tail(rows.rows());
+    yield* chunks;
+    const end = tail(rows());
     if (end !== "") yield Buffer.from(end);
   }
-  return { bytes: Readable.from(bytes(), { objectMode: false }), rows: () => rows.rows() };
+  return { bytes: Readable.from(bytes(), { objectMode: false }), rows };
 }
-
-export const textCopySql = (options: TextOptions, from: string): string => textLayout(options).copySql(from);

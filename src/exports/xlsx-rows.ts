@@ -1,5 +1,6 @@
-import type { RowBatch } from "./binary-copy.js";
+import { millisecondsAt, type RowBatch } from "./binary-copy.js";
 import type { Column, ColumnType } from "./columns.js";
+import { put, putDigits, putText } from "./put.js";
 import { wallTimes } from "./wall-time.js";
 import { cellText, hasExcelDate } from "./xlsx-cells.js";
 import { columnLetters, escapeXml, formatNumber } from "./xlsx-layout.js";
@@ -22,26 +23,6 @@ const LETTER_X = 0x78;
 /** A byte of text grows to no more than this, as in `_x0001_`; and a cell, its text aside. */
 const BYTES_PER_BYTE = 7;
 const BYTES_PER_CELL = 128;
-
-function put(out: Buffer, at: number, bytes: Buffer): number {
-  for (let i = 0; i < bytes.length; i++) out[at + i] = bytes[i]!;
-  return at + bytes.length;
-}
-
-const putText = (out: Buffer, at: number, text: string): number => at + out.write(text, at);
-
-/** Digits of a whole number from 0 on; with zeros in front up to `least` digits. */
-function putDigits(out: Buffer, at: number, value: number, least = 1): number {
-  let length = least;
-  for (let power = 10 ** least; value >= power; power *= 10) length++;
-  let rest = value;
-  for (let i = at + length - 1; i >= at; i--) {
-    const tenth = Math.floor(rest / 10);
-    out[i] = ZERO + rest - tenth * 10;
-    rest = tenth;
-  }
-  return at + length;
-}
 
 /** Most values are words and ids of these letters, which hold nothing that needs care. */
 const plainBytes = new Uint8Array(256);
@@ -75,24 +56,19 @@ function textCell(out: Buffer, at: number, { bytes, starts, lengths }: RowBatch,
   return put(out, to, PLAIN_TEXT_END);
 }
 
-/** PostgreSQL counts microseconds from the year 2000. */
-const POSTGRES_EPOCH_MS = Date.UTC(2000, 0, 1);
 const DAY_MS = 86_400_000;
 /** Days from Excel's first day to that of the Unix epoch. */
 const EPOCH_DAY = 25_569;
 /** Tens of a billionth of a day tell milliseconds well apart. */
 const DAY_DIGITS = 10;
-const HIGH = 2 ** 32;
 
 /** What the clocks of the zone showed, as days since 1900: what a cell without a zone can hold. */
 function timeCell(timeZone: string): CellWriter {
   const wallTime = wallTimes(timeZone);
   const open = Buffer.from(` s="${formatNumber("timestamp")}"><v>`);
   return (out, start, { view, starts }, field) => {
-    const from = starts[field]!;
-    const microseconds = view.getInt32(from) * HIGH + view.getUint32(from + 4);
-    const time = Math.floor(microseconds / 1000) + POSTGRES_EPOCH_MS;
-    if (!hasExcelDate(time)) return careful(out, start, instantText(time));
+    const time = millisecondsAt(view, starts[field]!);
+    if (!hasExcelDate(time)) return careful(out, start, new Date(time).toISOString());
     const wall = wallTime(time);
     const day = Math.floor(wall / DAY_MS);
     let at = putDigits(out, put(out, start, open), day + EPOCH_DAY);
@@ -104,11 +80,6 @@ function timeCell(timeZone: string): CellWriter {
     }
     return put(out, at, VALUE_END);
   };
-}
-
-function instantText(timeMs: number): string {
-  const date = new Date(timeMs);
-  return Number.isNaN(date.getTime()) ? "" : date.toISOString();
 }
 
 /** A whole number that a double would round stays text, as does what is no number. */

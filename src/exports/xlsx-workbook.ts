@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import { binaryCopySql, rowBatches } from "./binary-copy.js";
+import { rowBatches } from "./binary-copy.js";
 import type { Column } from "./columns.js";
 import { type FilePart, type PartedFormat, type Segment, type StoredPart, segmentsOf } from "./file-parts.js";
 import { type RowSlice, rowPages } from "./row-pages.js";
@@ -125,7 +125,7 @@ export function workbookFile(
 /** Workbooks that are built in parts. */
 export function partedWorkbook(options: WorkbookOptions & { columns: readonly Column[] }): PartedFormat {
   return {
-    copySql: (from) => binaryCopySql(options.columns, from),
+    columns: options.columns,
     part: (source) => sheetPart(source, options),
     join: (parts) => workbookFile(parts as readonly StoredPart<SheetPartDetail>[], options),
   };

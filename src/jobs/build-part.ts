@@ -9,6 +9,7 @@ import {
   type PartsKey,
   releasePart,
 } from "../db/queries/export-parts.js";
+import { binaryCopySql } from "../exports/binary-copy.js";
 import type { PartedFormat } from "../exports/file-parts.js";
 import type { JobContext } from "./define-job.js";
 import { startHeart } from "./heart.js";
@@ -63,7 +64,7 @@ async function writePart(
 ): Promise<void> {
   const claim = { ...key, part: part.part, fence: part.fence };
   const within = { from: part.from_key ?? undefined, to: part.to_key ?? undefined };
-  const sql = format.copySql(rows.from({ ordered: true, within }));
+  const sql = binaryCopySql(format.columns, rows.from({ ordered: true, within }));
   const copied = await copy.streamAt(snapshot, sql, signal);
   const made = format.part(copied.source);
   made.bytes.once("close", () => copied.source.destroy());

@@ -8,6 +8,7 @@ import { messages } from "../db/datasets/messages.js";
 import { longSession } from "../db/long-session.js";
 import { findAccount, queriedAccount } from "../db/queries/accounts.js";
 import { NotFound, PermanentJobError } from "../errors.js";
+import { NO_ROWS } from "../exports/binary-copy.js";
 import type { JobContext } from "./define-job.js";
 import { defineJob } from "./define-job.js";
 import { fileName, publishFile } from "./publish-file.js";
@@ -113,4 +114,4 @@ async function openRows(
 }
 
 /** Where none were counted: to plan a COPY would cost more than the rest of such a report. */
-const noRows: Pick<CopySource, "stream"> = { stream: async () => Readable.from([]) };
+const noRows: Pick<CopySource, "stream"> = { stream: async () => Readable.from([NO_ROWS]) };

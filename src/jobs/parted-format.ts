@@ -9,7 +9,7 @@ import type { OpenedDataset } from "./open-dataset.js";
 import type { ExportRequest } from "./run-requests.js";
 
 /** Rises when parts of a format are written otherwise. */
-const FORMATS_VERSION = 1;
+const FORMATS_VERSION = 2;
 /** A sheet is a part, and holds more than other parts. Excel's limit is a little higher: a part may grow meanwhile. */
 const SHEET_FACTOR = 4;
 const MAX_SHEET_PART_ROWS = 1_000_000;

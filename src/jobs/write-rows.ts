@@ -5,10 +5,9 @@ import { binaryCopySql } from "../exports/binary-copy.js";
 import type { Column } from "../exports/columns.js";
 import { type Compression, compressed } from "../exports/compression.js";
 import type { CsvOptions } from "../exports/csv.js";
-import { prettyDocument } from "../exports/json.js";
-import { jsonLines } from "../exports/ndjson.js";
+import { prettyRows } from "../exports/json.js";
 import { parquetStream } from "../exports/parquet/parquet.js";
-import { textCopySql, textFile } from "../exports/text-file.js";
+import { textFile } from "../exports/text-file.js";
 import { sheetWorkbook } from "../exports/xlsx-workbook.js";
 import type { ReportHead } from "./report/describe-report.js";
 
@@ -47,17 +46,12 @@ export async function streamRows(
   request: RowRequest,
   signal: AbortSignal,
 ): Promise<RowStream> {
-  const source = await copy.stream(copySqlOf(request), signal);
+  const { rows, columns } = request;
+  const source = await copy.stream(binaryCopySql(columns, rows.from({ ordered: true })), signal);
   const stream = formatted(source, request);
   // Also when nothing was read of it yet, and so nothing of the source either.
   stream.bytes.once("close", () => source.destroy());
   return stream;
-}
-
-function copySqlOf({ rows, columns, format, csv }: RowRequest): string {
-  const from = rows.from({ ordered: true });
-  if (format === "xlsx" || format === "parquet") return binaryCopySql(columns, from);
-  return textCopySql({ format, columns, csv }, from);
 }
 
 const zoneOf = (head: ReportHead | undefined): string => head?.time_zone ?? "UTC";
@@ -75,7 +69,7 @@ function formatted(source: Readable, request: RowRequest): RowStream {
   if (format === "parquet") return parquetStream(source, { columns, compression: request.compression });
   const text =
     format === "json" && request.pretty
-      ? prettyDocument({ ...head }, name, jsonLines(source))
+      ? prettyRows(source, columns, { ...head }, name)
       : textFile(source, { format, columns, csv, trailer: request.trailer });
   return { ...text, bytes: compressed(text.bytes, request.compression ?? "none") };
 }

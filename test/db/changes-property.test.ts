@@ -12,7 +12,6 @@ import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { insertEvents, type NewEvent } from "../../src/db/queries/insert-events.js";
 import { Gone } from "../../src/errors.js";
-import { formattedSelect } from "../../src/exports/columns.js";
 import { casesOf, isThorough } from "../support/cases.js";
 import { startOwnPostgres } from "../support/own-postgres.js";
 import type { TestDb } from "../support/postgres.js";
@@ -86,7 +85,7 @@ function consumer(accountId: string, dataset: ChangingDataset, key: string) {
       // Who begins, begins with nothing: of what was removed before, nobody tells.
       if (cursor === undefined) copy.clear();
       const changes = await snapshot.read<Row>(
-        formattedSelect(rows.columns, rows.from({ ordered: true }), {}),
+        `select ${rows.columns.map(({ name, sql }) => `${sql} as "${name}"`).join(", ")} ${rows.from({ ordered: true })}`,
         signal,
       );
       for (const [index, { op, ...row }] of changes.entries()) {

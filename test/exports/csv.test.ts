@@ -1,17 +1,7 @@
-import { Readable } from "node:stream";
-import { buffer } from "node:stream/consumers";
 import fc from "fast-check";
 import papaparse from "papaparse";
 import { describe, expect, test } from "vitest";
-import {
-  type CsvOptions,
-  crlfRows,
-  csvDelimiters,
-  csvHead,
-  csvLine,
-  defaultCsv,
-} from "../../src/exports/csv.js";
-import { chunked } from "./chunked.js";
+import { type CsvOptions, csvDelimiters, csvHead, csvLine, defaultCsv } from "../../src/exports/csv.js";
 import { dangerous, harmless, withoutGuard } from "./injection-corpus.js";
 
 const parse = (text: string): string[][] => {
@@ -101,39 +91,4 @@ describe("options", () => {
 
 test("csvHead quotes names as RFC 4180 asks", () => {
   expect(csvHead([{ name: "account_id" }, { name: 'a "b", c' }])).toBe('account_id,"a ""b"", c"\r\n');
-});
-
-describe("crlfRows", () => {
-  const encode = (rows: string[][], end: string): Buffer =>
-    Buffer.from(
-      rows
-        .map(
-          (row) =>
-            row.map((cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",") +
-            end,
-        )
-        .join(""),
-    );
-  const cell = fc.oneof(
-    fc.string({ unit: "grapheme" }),
-    fc.string({ unit: fc.constantFrom('"', "\n", "\r", ",", "x", "é", "👍") }),
-  );
-  const table = fc.array(fc.array(cell, { minLength: 1, maxLength: 4 }), { maxLength: 8 });
-
-  test("ends rows with CRLF and changes nothing else, however the bytes are cut", async () => {
-    await fc.assert(
-      fc.asyncProperty(table, fc.array(fc.nat({ max: 12 })), async (rows, cuts) => {
-        const transform = crlfRows();
-        const result = await buffer(Readable.from(chunked(encode(rows, "\n"), cuts)).pipe(transform));
-        expect(result.toString("hex")).toBe(encode(rows, "\r\n").toString("hex"));
-        expect(transform.rows()).toBe(rows.length);
-      }),
-      { numRuns: 300 },
-    );
-  });
-
-  test("knows a doubled quote that two chunks share", async () => {
-    const chunks = ['a,"x"', '"\ny', '"\nb', "\n"].map((text) => Buffer.from(text));
-    expect(String(await buffer(Readable.from(chunks).pipe(crlfRows())))).toBe('a,"x""\ny"\r\nb\r\n');
-  });
 });

@@ -6,13 +6,12 @@ import { expect, test } from "vitest";
 import type { Column } from "../../src/exports/columns.js";
 import type { StoredPart } from "../../src/exports/file-parts.js";
 import { partedText, textFile, textFormats } from "../../src/exports/text-file.js";
+import { binaryRows } from "./binary-rows.js";
 import { chunked } from "./chunked.js";
 
 const columns: Column[] = [{ name: "body", sql: "body", type: "text" }];
 
-/** What COPY gives for each of these texts. */
-const lineOf = (format: string, value: string) =>
-  format === "csv" ? `"${value.replaceAll('"', '""')}"\n` : `${JSON.stringify({ body: value })}\n`;
+const wireOf = (values: readonly string[]) => binaryRows(values.map((value) => [Buffer.from(value)]));
 
 test("a file of any parts is the file of all rows, compressed or not", async () => {
   const parts = fc.array(fc.array(fc.string({ unit: "grapheme" }), { maxLength: 4 }), { maxLength: 5 });
@@ -23,8 +22,7 @@ test("a file of any parts is the file of all rows, compressed or not", async () 
       parts,
       fc.array(fc.nat({ max: 12 })),
       async (format, compression, values, cuts) => {
-        const bytesOf = (lines: string[]) =>
-          Readable.from(chunked(Buffer.from(lines.map((value) => lineOf(format, value)).join("")), cuts));
+        const bytesOf = (lines: string[]) => Readable.from(chunked(wireOf(lines), cuts));
         const parted = partedText({ format, columns }, compression);
         const stored: Buffer[] = [];
         const known: StoredPart[] = [];
@@ -52,7 +50,7 @@ test.each(textFormats)("a source of %s that breaks off breaks off the file and t
   const broken = () =>
     Readable.from(
       (async function* () {
-        yield Buffer.from(lineOf(format, "a"));
+        yield wireOf(["a"]).subarray(0, -2);
         throw new Error("connection lost");
       })(),
     );

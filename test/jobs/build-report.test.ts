@@ -133,6 +133,15 @@ describe("a message log", () => {
     expect(texts).toEqual(await expected());
   });
 
+  it("is a whole file in every format when there are no rows", async () => {
+    const none = { filters: { channel_id: ["nowhere"] } };
+    expect((await log("csv", none)).toString()).toBe(`${columns}\r\n`);
+    expect((await log("ndjson", none)).toString()).toBe("");
+    expect(JSON.parse((await log("json", none)).toString())).toEqual([]);
+    const [sheet] = await sheetsOf(await log("xlsx", none));
+    expect(sheet!.rowCount).toBe(1);
+  });
+
   it("keeps to its filters, the unknown value included", async () => {
     const ids = async (filters: object) =>
       parseCsv((await log("csv", { filters })).toString())

@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import { binaryCopySql, rowBatches } from "../binary-copy.js";
+import { rowBatches } from "../binary-copy.js";
 import type { Column } from "../columns.js";
 import { type Compression, hasZstd } from "../compression.js";
 import {
@@ -129,7 +129,7 @@ export function parquetStream(
 /** Files that are built in parts. */
 export function partedParquet(options: ParquetOptions & { columns: readonly Column[] }): PartedFormat {
   return {
-    copySql: (from) => binaryCopySql(options.columns, from),
+    columns: options.columns,
     part: (source) => parquetPart(source, options),
     join: (parts) => parquetFile(parts as readonly StoredPart<ParquetPartDetail>[], options),
   };

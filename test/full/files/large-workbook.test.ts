@@ -63,7 +63,7 @@ it.runIf(hasLibreOffice)("LibreOffice reads a workbook of parts, each of which i
     const format = partedWorkbook(options);
     const parts: (StoredPart & { content: Buffer })[] = [];
     for (let first = 0; first < 30; first += 10) {
-      const sql = format.copySql(`FROM generate_series(${first}, ${first + 9}) n`);
+      const sql = binaryCopySql(format.columns, `FROM generate_series(${first}, ${first + 9}) n`);
       const part = format.part(client.query(copyTo(sql)));
       const content = await buffer(part.bytes);
       parts.push({ content, rows: part.rows(), bytes: content.length, detail: part.detail() });
