@@ -1,4 +1,4 @@
-import { text } from "node:stream/consumers";
+import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import fc from "fast-check";
 import papaparse from "papaparse";
@@ -47,7 +47,7 @@ beforeEach(async () => {
 
 async function written(options: TextOptions, from = FROM): Promise<{ file: string; rows: number }> {
   const { bytes, rows } = textFile(client.query(copyTo(binaryCopySql(options.columns, from))), options);
-  return { file: await text(bytes), rows: rows() };
+  return { file: (await buffer(bytes)).toString("utf8"), rows: rows() };
 }
 
 const insertBodies = (bodies: readonly (string | null)[]) =>
