@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { mailLocales } from "../delivery/mail-text.js";
+import { mailLocales } from "../delivery/mail-page.js";
 
 const MAX_TARGETS = 10;
 const MAX_ADDRESSES = 20;

@@ -1,7 +1,8 @@
 import type { Delivery } from "../db/queries/deliveries.js";
 import type { Run } from "../db/queries/runs.js";
 import { DeliveryFailure } from "../delivery/delivery-failure.js";
-import { type MailFacts, type MailLocale, mailText } from "../delivery/mail-text.js";
+import type { MailLocale } from "../delivery/mail-page.js";
+import { type MailFacts, mailText } from "../delivery/mail-text.js";
 import type { Mail, Mailer } from "../delivery/mailer.js";
 import { openSegments } from "../exports/artifacts/segments.js";
 import type { JobContext } from "./define-job.js";
