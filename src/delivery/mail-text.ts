@@ -1,8 +1,6 @@
-/** Languages of the mails; they also say how numbers and times are written. */
-export const mailLocales = ["en", "de", "es", "pt"] as const;
-export type MailLocale = (typeof mailLocales)[number];
+import { type MailLocale, type MailText, mailPage } from "./mail-page.js";
 
-/** What a mail tells. Texts may hold anything. */
+/** What a mail tells of a run. Texts may hold anything. */
 export interface MailFacts {
   kind: "report" | "export";
   ended: "succeeded" | "failed" | "cancelled";
@@ -20,12 +18,6 @@ export interface MailFacts {
     where: "attached" | "expired" | { link: string; until: Date };
   };
   error?: { code: string; message: string };
-}
-
-export interface MailText {
-  subject: string;
-  text: string;
-  html: string;
 }
 
 const words = {
@@ -91,7 +83,7 @@ const words = {
   },
 } as const;
 
-/** Subject and both bodies of a mail, the same facts in each. */
+/** Says how a run ended. */
 export function mailText(facts: MailFacts, locale: MailLocale): MailText {
   const say = words[locale];
   const { file, error, period } = facts;
@@ -119,54 +111,8 @@ export function mailText(facts: MailFacts, locale: MailLocale): MailText {
     typeof file?.where === "string"
       ? say[file.where]
       : file && say.link.replace("{until}", time.format(file.where.until));
-  return {
-    subject: title,
-    text: [
-      `${title}.`,
-      "",
-      ...rows.map(([name, value]) => `${name}: ${value}`),
-      ...(how ? ["", how] : []),
-      ...(link ? [link] : []),
-      "",
-    ].join("\n"),
-    html: page(locale, title, rows, how, link),
-  };
+  return mailPage({ title, rows, how, link }, locale);
 }
-
-function page(
-  locale: string,
-  title: string,
-  rows: readonly [string, string][],
-  how: string | undefined,
-  link: string | undefined,
-): string {
-  const cells = rows.map(
-    ([name, value]) =>
-      `<tr><th align="left" style="padding:2px 16px 2px 0">${escaped(name)}</th><td>${escaped(value)}</td></tr>`,
-  );
-  // A path is not clickable; it is what a program asks the API for.
-  const anchor =
-    link &&
-    (/^https?:/.test(link)
-      ? `<a href="${escaped(link)}">${escaped(link)}</a>`
-      : `<code>${escaped(link)}</code>`);
-  return [
-    `<!doctype html><html lang="${locale}"><body style="font-family:sans-serif">`,
-    `<h2>${escaped(title)}</h2><table>${cells.join("")}</table>`,
-    how ? `<p>${escaped(how)}${anchor ? `<br>${anchor}` : ""}</p>` : "",
-    "</body></html>",
-  ].join("");
-}
-
-const ENTITIES: Record<string, string> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => ENTITIES[character]!);
 
 function sizeText(bytes: number, number: Intl.NumberFormat): string {
   if (bytes < 1024) return `${number.format(bytes)} B`;

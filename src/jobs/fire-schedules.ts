@@ -18,6 +18,7 @@ import { type Schedule, type ScheduleKey, scheduleKey } from "../db/queries/sche
 import type { Log } from "../log.js";
 import type { Admission } from "./admission.js";
 import { defineJob } from "./define-job.js";
+import { pinTemplates } from "./pin-templates.js";
 import { scheduleDisabledNotice } from "./schedule-disabled-notice.js";
 import { type DatedRange, patternOf, requestOf, slotRange } from "./scheduled-request.js";
 import { serviceFaults } from "./service-faults.js";
@@ -68,7 +69,10 @@ export async function fireDue(
     const disabled = await disableFailing(trx, due.map(scheduleKey), serviceFaults, now);
     for (const schedule of disabled) await scheduleDisabledNotice(trx, schedule, log);
     const gone = new Set(disabled.map((schedule) => schedule.schedule_id));
-    const active = due.filter((schedule) => !gone.has(schedule.schedule_id));
+    const active = await pinTemplates(
+      trx,
+      due.filter((schedule) => !gone.has(schedule.schedule_id)),
+    );
     const lines = await readLines(trx, active.map(scheduleKey));
     const looks = active.map((schedule, index) => tryLook(schedule, lines[index]!, now, log));
     return { looked: due.length, runs: await recordLooks(trx, looks, now) };

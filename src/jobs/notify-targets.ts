@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { mailLocales } from "../delivery/mail-text.js";
+import { mailLocales } from "../delivery/mail-page.js";
 
 const MAX_TARGETS = 10;
 const MAX_ADDRESSES = 20;
@@ -19,7 +19,7 @@ const target = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("email"),
     to: z.array(mailAddress).min(1).max(MAX_ADDRESSES),
-    /** Instead of ours, which says what it is and how it ended. */
+    /** Of mails about runs, instead of ours, which says what it is and how it ended. */
     subject: subject.optional(),
     locale: z.enum(mailLocales).optional(),
   }),

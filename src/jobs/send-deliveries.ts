@@ -101,7 +101,7 @@ async function attempt(
     if (endpoint) end = { outcome: "delivered", status: await sendWebhook(delivery, run, endpoint, context) };
     else {
       if (!context.mailer) throw new DeliveryFailure("mail_not_configured");
-      await sendMail(delivery, run!, context.mailer, context);
+      await sendMail(delivery, run, context.mailer, context);
       end = { outcome: "delivered", status: undefined };
     }
   } catch (error) {

@@ -357,6 +357,17 @@ describe("run now", () => {
     ]);
   });
 
+  it("takes the version that a template of the account has now", async () => {
+    const template = { account_id: "shop", title: "Sent" };
+    const sections = [{ kind: "table", id: "totals", metrics: ["messages_sent"] }];
+    await send("POST", "/analytics/report-templates", { ...template, name: "totals", sections });
+    const { id } = await make({ report: { template: "totals", format: "csv" } });
+    await send("PUT", "/analytics/report-templates/totals", { ...template, title: "Again", sections });
+    const { json } = await send("POST", `${path}/${id}/run`);
+    expect(json.params).toMatchObject({ template: "totals", template_version: 2 });
+    expect((await send("GET", `${path}/${id}`)).json.report).toEqual({ template: "totals", format: "csv" });
+  });
+
   it("has one effect under one idempotency key", async () => {
     const { id } = await make();
     const headers = { "idempotency-key": "run-1" };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type MailFacts, mailLocales, mailText } from "../../src/delivery/mail-text.js";
+import { mailLocales } from "../../src/delivery/mail-page.js";
+import { type MailFacts, mailText } from "../../src/delivery/mail-text.js";
 
 const facts: MailFacts = {
   kind: "report",

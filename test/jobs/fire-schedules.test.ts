@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { templateDefinition } from "../../src/analytics/report-templates/definition.js";
+import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import { archiveTemplate, insertTemplate, replaceTemplate } from "../../src/db/queries/report-templates.js";
 import type { RunKey } from "../../src/db/queries/runs.js";
+import type { MadeRun } from "../../src/db/queries/schedule-slots.js";
 import { changeSchedule, findSchedule, type Schedule, scheduleKey } from "../../src/db/queries/schedules.js";
 import { PermanentJobError } from "../../src/errors.js";
 import { buildExport } from "../../src/jobs/build-export.js";
@@ -105,6 +109,69 @@ describe("schedules.fire", () => {
     expect(await outcomes(sound)).toEqual(["01T08:00 queued"]);
     expect(await outcomes(broken)).toEqual([]);
     expect((await current(broken)).look_at).toEqual(at("01T08:05"));
+  });
+});
+
+describe("a schedule of a template of the account", () => {
+  const version = (name: string, metric: string) => ({
+    ...{ accountId: "shop", name, createdBy: "test" },
+    definition: templateDefinition.parse({
+      title: metric,
+      sections: [{ kind: "table", id: "totals", metrics: [metric] }],
+    }),
+  });
+  const scheduleOf = async (name: string, more: object = {}) => {
+    await ensureAccounts(test.db, ["shop"]);
+    await insertTemplate(test.db, version(name, "messages_sent"));
+    const request = { template: name, format: "csv", ...more };
+    return makeSchedule(test, at("01T00:30"), { cron: "0 * * * *", overlap: "queue", request });
+  };
+  const paramsOf = async ([made]: MadeRun[]) => (await test.run(made!.key)).params;
+
+  it("reports by the version of its fire, whenever and however often the report is built", async () => {
+    await makeSchedule(test, at("01T00:30"), { cron: "0 * * * *" });
+    expect(await paramsOf(await fire("01T01:00"))).not.toHaveProperty("template_version");
+    await scheduleOf("kept");
+    const [{ key }] = (await fire("01T01:01")) as [MadeRun];
+    expect((await test.run(key)).params).toMatchObject({ template: "kept", template_version: 1 });
+    await replaceTemplate(test.db, version("kept", "messages_read"));
+    const build = async () => {
+      await test.work(buildReport, key);
+      return (await test.file(key)).toString();
+    };
+    const file = await build();
+    expect(file).toContain("totals,,,,messages_sent,");
+    expect(file).not.toContain("messages_read");
+    await archiveTemplate(test.db, "shop", "kept");
+    await test.pool.query("update runs set status = 'queued', artifact = null");
+    expect(await build()).toBe(file);
+  });
+
+  it("gives a slot that waits in line the version of its turn, and leaves a version that it names", async () => {
+    await scheduleOf("waits");
+    await fire("01T01:00");
+    expect(await fire("01T02:00")).toEqual([]);
+    await replaceTemplate(test.db, version("waits", "messages_read"));
+    await endRuns(test);
+    expect(await paramsOf(await fire("01T02:01"))).toMatchObject({ template_version: 2 });
+    await test.pool.query("truncate schedules, schedule_slots, runs");
+    await scheduleOf("named", { template_version: 1 });
+    await replaceTemplate(test.db, version("named", "messages_read"));
+    expect(await paramsOf(await fire("01T01:00"))).toMatchObject({ template_version: 1 });
+  });
+
+  it("fails at once, and by its own fault, when the template is gone before it fires", async () => {
+    const schedule = await scheduleOf("gone");
+    await archiveTemplate(test.db, "shop", "gone");
+    for (const hour of ["01", "02", "03", "04", "05"]) {
+      const [run] = await fire(`01T${hour}:00`);
+      await expect(test.work(buildReport, run!.key)).rejects.toThrow(PermanentJobError);
+      expect((await test.run(run!.key)).error).toEqual({
+        code: "invalid_input",
+        message: expect.stringContaining("there is no template gone"),
+      });
+    }
+    expect((await current(schedule)).status).toBe("disabled");
   });
 });
 

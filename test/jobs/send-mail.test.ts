@@ -1,11 +1,19 @@
 import { Readable } from "node:stream";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { disableFailing } from "../../src/db/queries/failing-schedules.js";
 import { requestCancel } from "../../src/db/queries/runs.js";
+import { scheduleKey } from "../../src/db/queries/schedules.js";
 import { createMailer } from "../../src/delivery/mailer.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
+import { fireDue } from "../../src/jobs/fire-schedules.js";
+import { reviewSchedule } from "../../src/jobs/review-schedule.js";
+import { scheduleDisabledNotice } from "../../src/jobs/schedule-disabled-notice.js";
 import { sendDeliveries } from "../../src/jobs/send-deliveries.js";
+import { serviceFaults } from "../../src/jobs/service-faults.js";
 import { deliveriesOf, finishedRun, passTime } from "../support/deliveries.js";
 import { type MailServer, refusal, startMailServer } from "../support/mail-server.js";
+import { silentLog } from "../support/postgres.js";
+import { endRuns, makeSchedule } from "../support/schedules.js";
 import { openWork, type TestWork, testSettings } from "../support/work.js";
 
 let test: TestWork;
@@ -141,5 +149,95 @@ describe("mails of a run", () => {
       status: "pending",
       log: [{ code: "mail_not_configured" }],
     });
+  });
+});
+
+describe("mails of a schedule that was switched off", () => {
+  beforeEach(() => test.pool.query("truncate schedules, schedule_slots, runs, deliveries"));
+
+  const at = (text: string) => new Date(`2026-05-${text}:00Z`);
+  const notify = [
+    ...email(["a@example.com", "b@example.com"], { subject: "Numbers", locale: "de" }),
+    ...email(["c@example.com"]),
+    { type: "webhook", endpoint_id: "00000000-0000-4000-8000-000000000000" },
+  ];
+  const scheduleTelling = (targets: object[]) =>
+    makeSchedule(test, at("01T00:00"), {
+      time_zone: "Europe/Berlin",
+      request: { template: "gone", format: "csv", notify: targets },
+    });
+
+  /** Five fires from this day of May on, each run failing by its own request. */
+  async function failFrom(day: number): Promise<Date> {
+    const days = [0, 1, 2, 3, 4].map((more) => at(`${String(day + more).padStart(2, "0")}T06:00`));
+    for (const now of days) {
+      expect((await fireDue(test.db, now, silentLog)).runs).toHaveLength(1);
+      await endRuns(test, "failed", "invalid_input");
+    }
+    return days.at(-1)!;
+  }
+
+  it("go to each of its readers once, however often it is looked at and the job is run", async () => {
+    const schedule = await scheduleTelling(notify);
+    const now = await failFrom(1);
+    expect(await deliveriesOf(test, "shop")).toEqual([]);
+    const review = () => reviewSchedule(test.db, scheduleKey(schedule), now, silentLog);
+    await Promise.all([review(), review(), review(), fireDue(test.db, at("06T06:00"), silentLog)]);
+    expect(await deliveriesOf(test, "shop")).toMatchObject(
+      Array(3).fill({ event: "schedule.disabled", run_id: null, endpoint_id: null }),
+    );
+    await Promise.all([send("shop"), send("shop")]);
+    expect((await send("shop")).result).toMatchObject({ delivered: 0 });
+    const mails = new Map(server.mails.map(({ envelope, mail }) => [envelope.to.join(), mail]));
+    expect(server.mails).toHaveLength(3);
+    expect([...mails.keys()].sort()).toEqual(["a@example.com", "b@example.com", "c@example.com"]);
+    expect(mails.get("a@example.com")!.subject).toBe("Der Zeitplan every morning ist abgeschaltet");
+    const { subject, text, html } = mails.get("c@example.com")!;
+    expect(subject).toBe("Schedule every morning is switched off");
+    for (const body of [text!, html as string])
+      for (const fact of ["May 5, 2026", "Europe/Berlin", "it failed (invalid_input)", schedule.schedule_id])
+        expect(body).toContain(fact);
+  });
+
+  it("go again when it was switched on and off again", async () => {
+    await scheduleTelling(email(["a@example.com"]));
+    await failFrom(1);
+    await fireDue(test.db, at("06T06:00"), silentLog);
+    await test.pool.query(
+      `update schedules set status = 'active', enabled_at = $1::timestamptz, next_fire_at = $1, look_at = $1`,
+      [at("07T06:00")],
+    );
+    await failFrom(7);
+    await fireDue(test.db, at("12T06:00"), silentLog);
+    await send("shop");
+    expect(server.mails.map(({ envelope }) => envelope.to)).toEqual(Array(2).fill(["a@example.com"]));
+    expect(new Set(server.mails.map(({ mail }) => mail.messageId)).size).toBe(2);
+  });
+
+  it("are there exactly if it is off, and wait where no server is configured", async () => {
+    const schedule = await scheduleTelling(email(["a@example.com"]));
+    const now = await failFrom(1);
+    const undone = test.db.transaction().execute(async (trx) => {
+      const [disabled] = await disableFailing(trx, [scheduleKey(schedule)], serviceFaults, now);
+      await scheduleDisabledNotice(trx, disabled!, silentLog);
+      throw new Error("the worker dies");
+    });
+    await expect(undone).rejects.toThrow("the worker dies");
+    expect(await deliveriesOf(test, "shop")).toEqual([]);
+    await reviewSchedule(test.db, scheduleKey(schedule), now, silentLog);
+    await test.work(sendDeliveries, { accountId: "shop", endpointId: null });
+    expect(await deliveriesOf(test, "shop")).toMatchObject([
+      { status: "pending", log: [{ code: "mail_not_configured" }] },
+    ]);
+    await passTime(test, "shop");
+    await send("shop");
+    expect(server.mails).toHaveLength(1);
+  });
+
+  it("are none where nobody is to be told by mail", async () => {
+    await scheduleTelling([{ type: "webhook", endpoint_id: "00000000-0000-4000-8000-000000000000" }]);
+    await failFrom(1);
+    await fireDue(test.db, at("06T06:00"), silentLog);
+    expect(await deliveriesOf(test, "shop")).toEqual([]);
   });
 });

@@ -18,6 +18,7 @@ import { scheduledKinds } from "../../db/schema.js";
 import { Conflict, InvalidInput, NotFound, PreconditionFailed } from "../../errors.js";
 import { admitMade, fireDue } from "../../jobs/fire-schedules.js";
 import { notifyTargets } from "../../jobs/notify-targets.js";
+import { pinTemplates } from "../../jobs/pin-templates.js";
 import { hasTemplate } from "../../jobs/report/find-template.js";
 import { patternOf, requestOf, slotRange } from "../../jobs/scheduled-request.js";
 import { readJsonBody } from "../body.js";
@@ -204,7 +205,8 @@ export function scheduleRoutes(context: Context): Route[] {
         await withIdempotency(context, request, response, async () => {
           const now = context.now();
           const range = slotRange(schedule, patternOf(schedule), now.getTime());
-          const params = requestOf(schedule.account_id, schedule, range);
+          const [pinned] = await pinTemplates(db, [schedule]);
+          const params = requestOf(schedule.account_id, pinned!, range);
           const requestedBy = request.identity.keyId;
           const { max_waiting: maxWaiting } = context.config.quotas;
           const run = await insertManualRun(db, schedule, { params, range, requestedBy, now, maxWaiting });

@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from "kysely";
 import type { Db } from "../client.js";
-import type { WebhookEvent } from "../schema.js";
+import type { MailTarget, WebhookEvent } from "../schema.js";
 import type { Run } from "./runs.js";
 
 /** Mails of one target of a run: more than a target may have addresses. */
@@ -45,16 +45,26 @@ export async function endRuns(db: Db, update: RawBuilder<unknown>): Promise<Run[
 }
 
 /**
- * Tells all endpoints of an account that listen to it of something that is not about a run. Call it in the transaction
- * that makes it so.
+ * Tells all endpoints of an account that listen to it, and these readers, of something that is not about a run. Call it in
+ * the transaction that makes it so.
  */
 export async function announce(
   db: Db,
-  news: { accountId: string; event: WebhookEvent; data: Record<string, unknown> },
+  news: {
+    accountId: string;
+    event: WebhookEvent;
+    data: Record<string, unknown>;
+    mails?: readonly MailTarget[];
+  },
 ): Promise<void> {
   await sql`
-    insert into deliveries (account_id, event, endpoint_id, data)
-    select account_id, ${news.event}, endpoint_id, ${JSON.stringify(news.data)}::jsonb
-    from webhook_endpoints
-    where account_id = ${news.accountId} and ${news.event} = any(events) and disabled_at is null`.execute(db);
+    insert into deliveries (account_id, event, endpoint_id, mail, data)
+    select ${news.accountId}, ${news.event}, endpoint_id, mail, ${JSON.stringify(news.data)}::jsonb
+    from (
+      select endpoint_id, null::jsonb as mail
+      from webhook_endpoints
+      where account_id = ${news.accountId} and ${news.event} = any(events) and disabled_at is null
+      union all
+      select null, mail from jsonb_array_elements(${JSON.stringify(news.mails ?? [])}::jsonb) mail
+    ) told`.execute(db);
 }

@@ -42,6 +42,21 @@ export async function findTemplateRow(
     : query.where("v.version", "=", version).executeTakeFirst();
 }
 
+/** The last versions of these templates, in their order; null where there is none, or it is archived. */
+export async function lastVersions(
+  db: Db,
+  named: readonly { accountId: string; name: string | null }[],
+): Promise<(number | null)[]> {
+  const { rows } = await sql<{ version: number | null }>`
+    select t.version
+    from unnest(${named.map(({ accountId }) => accountId)}::text[], ${named.map(({ name }) => name)}::text[])
+        with ordinality asked (account_id, name, place)
+      left join report_templates t
+        on t.account_id = asked.account_id and t.name = asked.name and t.archived_at is null
+    order by asked.place`.execute(db);
+  return rows.map((row) => row.version);
+}
+
 /** The last versions of those that are not archived, by name. */
 export async function listTemplateRows(
   db: Db,
