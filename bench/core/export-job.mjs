@@ -98,7 +98,9 @@ export async function run(dataDir) {
     }
   }
 
-  const copy = (options) => timed(() => copyByPsql(database.url, join(dataDir, "psql.csv"), options));
+  function copy(options) {
+    return timed(() => copyByPsql(database.url, join(dataDir, "psql.csv"), options));
+  }
 
   /** Seconds of the processor that `work` costs the workers, and all processes of the database. */
   async function cpuOf(workers, work) {

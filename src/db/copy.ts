@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 import type pg from "pg";
-import copyStreams from "pg-copy-streams";
+import { copyOut } from "./copy-out.js";
 import { type HeldSnapshot, holdSnapshot, type SharedSnapshot } from "./held-snapshot.js";
 
 /** Streams `COPY (…) TO STDOUT`. Rows never become JavaScript objects. */
@@ -48,7 +48,7 @@ function copyFrom(
   inTransaction: boolean,
 ): Readable {
   const { processID } = client as unknown as { processID: number };
-  const stream = client.query(copyStreams.to(sql));
+  const stream = client.query(copyOut(sql));
   let settled = false;
   const finish = (error?: Error) => {
     if (settled) return;

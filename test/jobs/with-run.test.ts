@@ -11,6 +11,7 @@ import { defineJob, type JobContext } from "../../src/jobs/define-job.js";
 import { Interrupted } from "../../src/jobs/interrupted.js";
 import { runKey } from "../../src/jobs/run-key.js";
 import { giveUpRun, type RunWork, withRun } from "../../src/jobs/with-run.js";
+import { binaryRows } from "../exports/binary-rows.js";
 import { silentLog } from "../support/postgres.js";
 import { openWork, seedMessages, seedRange, type TestWork } from "../support/work.js";
 
@@ -21,7 +22,11 @@ beforeAll(async () => {
 });
 afterAll(() => test.close());
 
-const newRun = () => test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
+const newRun = () =>
+  test.insertRun("export", "shop", {
+    ...{ dataset: "messages", format: "csv", columns: ["message_id"] },
+    ...seedRange,
+  });
 
 /** A job over a run whose work is the test's own. */
 const jobOf = (work: (work: RunWork) => Promise<object>) =>
@@ -59,7 +64,7 @@ describe("a worker that was taken for dead", () => {
         const before = await test.run(key);
         await test.work(buildExport, key, { worker: "second" });
         takenOver = `${key.runId}/${before.fence}`;
-        const source = Readable.from([Buffer.from("late row\n")]);
+        const source = Readable.from([binaryRows([[Buffer.from("late row")]])]);
         return { source, snapshot: undefined, takenAt: new Date() };
       },
     };
