@@ -261,6 +261,8 @@ interface ExportPartsTable {
   layout: string;
   from_key: string[] | null;
   to_key: string[] | null;
+  /** Where whoever asked for changes goes on from, as of the moment at which all parts were laid out. */
+  next_cursor: string | null;
   fence: Generated<number>;
   worker: string | null;
   heartbeat_at: Date | null;

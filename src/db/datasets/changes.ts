@@ -97,7 +97,8 @@ export function selectChanges(
   since: ChangePosition | undefined,
   upto: ChangePosition,
 ): Rows {
-  const from = dataset === "events" ? eventsFrom : since ? changedMessagesFrom : allMessagesFrom;
+  if (dataset === "messages" && !since) return allMessages(accountId);
+  const from = dataset === "events" ? eventsFrom : changedMessagesFrom;
   return {
     columns: changeColumns[dataset],
     key: undefined,
@@ -105,16 +106,26 @@ export function selectChanges(
   };
 }
 
+/**
+ * Every message of an account, for whoever begins. A message is in one range of ids only, whenever that is read: a cursor of before
+ * the first range is read tells of whatever those after it show otherwise.
+ */
+export const allMessages = (accountId: string): Rows => ({
+  columns: changeColumns.messages,
+  key: ["m.message_id"],
+  from: ({ ordered, within: { from, to } = {} }) =>
+    `from messages m cross join lateral (select m.account_id, m.message_id as id) c
+     where m.account_id = ${literal(accountId)} and m.anchor_at is not null` +
+    `${from ? ` and m.message_id >= ${literal(from[0]!)}` : ""}${to ? ` and m.message_id < ${literal(to[0]!)}` : ""}` +
+    `${ordered ? " order by m.account_id, m.message_id" : ""}`,
+});
+
 type From = (account: string, since: ChangePosition, upto: ChangePosition, ordered: boolean) => string;
 
 const eventsFrom: From = (account, since: ChangePosition | undefined, upto, ordered) =>
   `from message_events e where e.account_id = ${account}` +
   `${since ? ` and e.xid >= ${xid(since.horizon)}` : ""} and e.xid < ${xid(upto.horizon)}` +
   `${ordered ? " order by e.account_id, e.xid, e.seq" : ""}`;
-
-const allMessagesFrom: From = (account, _since, _upto, ordered) =>
-  `from messages m cross join lateral (select m.account_id, m.message_id as id) c
-   where m.account_id = ${account} and m.anchor_at is not null${ordered ? " order by m.account_id, m.message_id" : ""}`;
 
 /**
  * An event changes its own message, the one that it answers and the one that it reacts to. What changed without a new event is in
