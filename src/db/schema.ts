@@ -145,6 +145,9 @@ interface FoldWatermarksTable {
   epoch: number;
   xid: Generated<string>;
   seq: Generated<number>;
+  /** How far it was when events began to be folded again; what lies before it changes messages without a new event. */
+  reached_xid: Generated<string>;
+  reached_seq: Generated<number>;
   version: Generated<number>;
   folded_at: Date | null;
   /** Distinct events that came for messages which retention had removed. */
@@ -258,6 +261,8 @@ interface ExportPartsTable {
   layout: string;
   from_key: string[] | null;
   to_key: string[] | null;
+  /** Where whoever asked for changes goes on from, as of the moment at which all parts were laid out. */
+  next_cursor: string | null;
   fence: Generated<number>;
   worker: string | null;
   heartbeat_at: Date | null;

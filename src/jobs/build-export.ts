@@ -62,11 +62,12 @@ async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcom
   const snapshot = await context.copy.holdSnapshot();
   try {
     const opened = await openDataset(context.db, snapshot, request, work.signal);
-    const { rows, nextCursor } = opened;
+    const { rows } = opened;
     const parted = partedFormat(context, request, opened, work.run);
     const partRows = rows.key && parted.partRows;
     const { format, layout } = parted;
-    const parts = await planExport(context, work, { rows, partRows, layout, snapshot });
+    const asked = { rows, partRows, layout, snapshot, nextCursor: opened.nextCursor };
+    const { parts, nextCursor } = await planExport(context, work, asked);
     const built =
       parts > 1
         ? await buildInParts(context, work, { rows, format, layout, snapshot })

@@ -2,9 +2,9 @@ import { z } from "zod";
 import { findRun } from "../db/queries/runs.js";
 import { buildNextPart } from "./build-part.js";
 import { defineJob } from "./define-job.js";
-import { openRange } from "./open-dataset.js";
+import { openHelped } from "./open-dataset.js";
 import { partedFormat } from "./parted-format.js";
-import { exportRequest, isAboutChanges } from "./run-requests.js";
+import { exportRequest } from "./run-requests.js";
 
 /**
  * Builds one part of an export that another worker is at, then asks for the next one, so that other work gets its turn in
@@ -30,8 +30,8 @@ export const helpExport = defineJob({
     const run = await findRun(context.db, "export", runId, [accountId]);
     if (run?.status !== "running" || run.fence !== fence) return { skipped: "nothing to do" };
     const request = exportRequest.parse(run.params);
-    if (isAboutChanges(request)) return { skipped: "not in parts" };
-    const opened = await openRange(context.db, request);
+    const opened = await openHelped(context.db, request);
+    if (!opened) return { skipped: "not in parts" };
     const { format, layout } = partedFormat(context, request, opened, run);
     const snapshot = { id: payload.snapshot.id, takenAt: new Date(payload.snapshot.takenAt) };
     const key = { accountId, runId, runFence: fence, layout };

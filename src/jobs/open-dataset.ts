@@ -1,6 +1,6 @@
 import { planContactDays } from "../analytics/contacts-plan.js";
 import type { Db } from "../db/client.js";
-import { changePosition, selectChanges } from "../db/datasets/changes.js";
+import { allMessages, changePosition, selectChanges } from "../db/datasets/changes.js";
 import { selectContacts } from "../db/datasets/contacts.js";
 import { pickColumns, type Rows, selectRows } from "../db/datasets/dataset.js";
 import { datasets } from "../db/datasets/index.js";
@@ -38,6 +38,14 @@ export async function openDataset(
   const rows = selectChanges(dataset, account_id, since, upto);
   const columns = pickColumns(rows.columns, request.columns);
   return { rows, columns, nextCursor: encodeChangeCursor(dataset, upto) };
+}
+
+/** The same for whoever helps with it, where every snapshot may be asked alike; undefined where only the one may. */
+export async function openHelped(db: Db, request: ExportRequest): Promise<OpenedDataset | undefined> {
+  if (!isAboutChanges(request)) return openRange(db, request);
+  if (request.dataset !== "messages" || request.since) return undefined;
+  const rows = allMessages(request.account_id);
+  return { rows, columns: pickColumns(rows.columns, request.columns) };
 }
 
 /** The same for a range of time, which is the same in every snapshot. */

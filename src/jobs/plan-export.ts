@@ -6,7 +6,9 @@ import type { RunWork } from "./with-run.js";
 
 /**
  * Lays the rows of an export out in parts of `partRows` each, the last one aside, and says how many there are; without
- * that number it is one. Several are written down; those of an earlier attempt stay as they are when any of them is done, and made as these would be. Passes over the index once.
+ * that number it is one. Several are written down; those of an earlier attempt stay as they are when any of them is done, and made
+ * as these would be. The cursor is that of whoever laid them out, so that it is no later than any of them. Passes over the
+ * index once.
  */
 export async function planExport(
   { db }: JobContext,
@@ -16,10 +18,18 @@ export async function planExport(
     partRows,
     layout,
     snapshot,
-  }: { rows: Rows; partRows: number | undefined; layout: string; snapshot: HeldSnapshot },
-): Promise<number> {
+    nextCursor,
+  }: {
+    rows: Rows;
+    partRows: number | undefined;
+    layout: string;
+    snapshot: HeldSnapshot;
+    nextCursor: string | undefined;
+  },
+): Promise<{ parts: number; nextCursor: string | undefined }> {
   const known = await readParts(db, claim);
-  if (known[0]?.layout === layout && known.some((part) => part.done_at !== null)) return known.length;
+  if (known[0]?.layout === layout && known.some((part) => part.done_at !== null))
+    return { parts: known.length, nextCursor: known[0].next_cursor ?? undefined };
   const ranges: KeyRange[] = [];
   let from: RowKey | undefined;
   for (;;) {
@@ -32,8 +42,8 @@ export async function planExport(
   if (rows.key)
     progress.totalRows = ranges.length * (partRows ?? 0) + (await countFrom(rows, from, snapshot, signal));
   ranges.push({ from });
-  if (ranges.length > 1) await layOutParts(db, claim, layout, ranges);
-  return ranges.length;
+  if (ranges.length > 1) await layOutParts(db, claim, layout, ranges, nextCursor);
+  return { parts: ranges.length, nextCursor };
 }
 
 /** The key of the row that is `size` rows behind `from`; undefined where there is none, or the rows cannot be cut. */

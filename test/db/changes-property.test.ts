@@ -8,6 +8,7 @@ import {
   changePosition,
   selectChanges,
 } from "../../src/db/datasets/changes.js";
+import { foldAgain } from "../../src/db/fold/backfill.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { insertEvents, type NewEvent } from "../../src/db/queries/insert-events.js";
@@ -54,6 +55,20 @@ const step = fc.oneof(
     weight: 4,
     arbitrary: fc.record({ do: fc.constant("fold" as const), limit: fc.integer({ min: 1, max: 6 }) }),
   },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("release" as const),
+      ids: fc.subarray([...Array(IDS).keys()], { minLength: 1 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("fold again" as const),
+      killedAfter: fc.option(fc.integer({ min: 1, max: 4 })),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("remove" as const), hour: fc.nat({ max: HOURS }) }) },
   {
     weight: 5,
@@ -68,6 +83,27 @@ function eventOf(accountId: string, { id, type, hour, about }: Written): NewEven
     contactId: `contact ${id}`,
     ...(type === "received" && target ? { replyTo: target } : {}),
   });
+}
+
+/** As another release has folded these messages, and told of it. */
+async function foldedByAnotherRelease(accountId: string, ids: readonly number[]): Promise<void> {
+  await test.pool.query(
+    `with changed as (
+       update messages set contact_id = 'unknown' where account_id = $1 and message_id = any($2) returning message_id
+     )
+     insert into message_changes (account_id, message_id) select $1, message_id from changed`,
+    [accountId, ids.map((id) => `m${id}`)],
+  );
+}
+
+/** Folds everything again, and dies after so many batches. */
+async function foldAgainUntil(accountId: string, killedAfter: number | null): Promise<void> {
+  const killer = new AbortController();
+  let batches = 0;
+  const run = foldAgain(test.db, accountId, { limit: 2, signal: killer.signal }, () => {
+    if (++batches === killedAfter) killer.abort(new Error("killed"));
+  });
+  await run.catch((error: Error) => expect(error.message).toBe("killed"));
 }
 
 type Row = Record<string, unknown>;
@@ -107,7 +143,7 @@ function consumer(accountId: string, dataset: ChangingDataset, key: string) {
 }
 
 let accounts = 0;
-const met = { kills: 0, removals: 0, restarts: 0, slow: 0 };
+const met = { kills: 0, removals: 0, restarts: 0, slow: 0, toldAgain: 0 };
 
 async function play(steps: (typeof step extends fc.Arbitrary<infer T> ? T : never)[]): Promise<void> {
   const accountId = `shop${accounts++}`;
@@ -139,6 +175,19 @@ async function play(steps: (typeof step extends fc.Arbitrary<infer T> ? T : neve
     }
     if (one.do === "commit") await open.shift()?.();
     if (one.do === "fold") await foldBatch(test.db, accountId, { limit: one.limit });
+    if (one.do === "release") {
+      await foldedByAnotherRelease(accountId, one.ids);
+      await messages.sync(null);
+    }
+    if (one.do === "fold again") {
+      const told = () =>
+        test.pool
+          .query("select from message_changes where account_id = $1", [accountId])
+          .then((r) => r.rowCount!);
+      const before = await told();
+      await foldAgainUntil(accountId, one.killedAfter);
+      met.toldAgain += (await told()) - before;
+    }
     if (one.do === "remove") {
       const floor = timeOf(Math.floor(one.hour / 24) * 24);
       await retainToTheEnd(
@@ -189,10 +238,10 @@ async function play(steps: (typeof step extends fc.Arbitrary<infer T> ? T : neve
   met.restarts += messages.restarts();
 }
 
-it("a copy kept by changes ends equal to the source, whoever is killed and whatever is removed", async () => {
+it("a copy kept by changes ends equal to the source, whoever is killed and whatever is removed or folded again", async () => {
   await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 24 }), play), {
     numRuns: casesOf("CHANGES", { few: 10, many: 40 }),
   });
   if (!isThorough) return;
-  expect(met.kills * met.removals * met.slow).toBeGreaterThan(0);
+  expect(met.kills * met.removals * met.slow * met.toldAgain).toBeGreaterThan(0);
 }, 600_000);

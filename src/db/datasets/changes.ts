@@ -42,7 +42,7 @@ const xid = (text: string) => `${literal(text)}::xid8`;
 
 /**
  * How far a snapshot has come in an account's changes. Throws `NotFound` without the account, and `Gone` (`cursor_expired`) when
- * `since` is so old that what was removed after it is not known any more, or comes from before a restore.
+ * `since` is so old that what has changed after it is not known any more, or comes from before a restore.
  */
 export async function changePosition(
   snapshot: Pick<HeldSnapshot, "read">,
@@ -56,8 +56,8 @@ export async function changePosition(
             ${since ? expiredSql(dataset, since) : "false"} as expired
      from accounts a join fold_watermarks w using (account_id) cross join installation i
      cross join lateral (
-       -- A backfill sends the watermark back to the beginning for a while.
-       select xid, seq from (values (w.xid, w.seq)${since ? `, (${xid(since.xid)}, ${Number(since.seq)})` : ""}) places(xid, seq)
+       -- A backfill sends the watermark back to the beginning, and what it changes is told beside.
+       select xid, seq from (values (w.xid, w.seq), (w.reached_xid, w.reached_seq)) places(xid, seq)
        order by xid desc, seq desc limit 1
      ) p
      where a.account_id = ${literal(accountId)}`,
@@ -68,7 +68,7 @@ export async function changePosition(
   if (expired)
     throw new Gone(
       "cursor_expired",
-      "What was removed since this cursor is not known any more. Begin again with since=start, in place of what you have.",
+      "What has changed since this cursor is not known any more. Begin again with since=start, in place of what you have.",
     );
   return position;
 }
@@ -80,7 +80,7 @@ const expiredSql = (
 ): string => {
   const gone = {
     messages:
-      `a.tombstones_removed_xid >= ${xid(horizon)} or ` +
+      `a.message_changes_removed_xid >= ${xid(horizon)} or ` +
       `(a.events_removed_xid, a.events_removed_seq) > (${xid(folded)}, ${Number(seq)})`,
     events: `a.events_removed_xid >= ${xid(horizon)}`,
   };
@@ -97,13 +97,28 @@ export function selectChanges(
   since: ChangePosition | undefined,
   upto: ChangePosition,
 ): Rows {
-  const from = dataset === "events" ? eventsFrom : since ? changedMessagesFrom : allMessagesFrom;
+  if (dataset === "messages" && !since) return allMessages(accountId);
+  const from = dataset === "events" ? eventsFrom : changedMessagesFrom;
   return {
     columns: changeColumns[dataset],
     key: undefined,
     from: ({ ordered }) => from(literal(accountId), since as ChangePosition, upto, ordered),
   };
 }
+
+/**
+ * Every message of an account, for whoever begins. A message is in one range of ids only, whenever that is read: a cursor of before
+ * the first range is read tells of whatever those after it show otherwise.
+ */
+export const allMessages = (accountId: string): Rows => ({
+  columns: changeColumns.messages,
+  key: ["m.message_id"],
+  from: ({ ordered, within: { from, to } = {} }) =>
+    `from messages m cross join lateral (select m.account_id, m.message_id as id) c
+     where m.account_id = ${literal(accountId)} and m.anchor_at is not null` +
+    `${from ? ` and m.message_id >= ${literal(from[0]!)}` : ""}${to ? ` and m.message_id < ${literal(to[0]!)}` : ""}` +
+    `${ordered ? " order by m.account_id, m.message_id" : ""}`,
+});
 
 type From = (account: string, since: ChangePosition, upto: ChangePosition, ordered: boolean) => string;
 
@@ -112,25 +127,24 @@ const eventsFrom: From = (account, since: ChangePosition | undefined, upto, orde
   `${since ? ` and e.xid >= ${xid(since.horizon)}` : ""} and e.xid < ${xid(upto.horizon)}` +
   `${ordered ? " order by e.account_id, e.xid, e.seq" : ""}`;
 
-const allMessagesFrom: From = (account, _since, _upto, ordered) =>
-  `from messages m cross join lateral (select m.account_id, m.message_id as id) c
-   where m.account_id = ${account} and m.anchor_at is not null${ordered ? " order by m.account_id, m.message_id" : ""}`;
-
-/** An event changes its own message, the one that it answers and the one that it reacts to. */
+/**
+ * An event changes its own message, the one that it answers and the one that it reacts to. What changed without a new event is in
+ * `message_changes`: it was removed, or folded again. The answers that are found by reading chats are in no column of the dataset.
+ */
 const changedMessagesFrom: From = (account, since, upto, ordered) => `
   from (
-    select ${account} as account_id, id, bool_or(is_removed) as is_removed
+    select ${account} as account_id, id, bool_or(was_there) as was_there
     from (
-      select about.id, false as is_removed
+      select about.id, false as was_there
       from message_events e
       cross join lateral (values (e.message_id), (e.reply_to), (e.reaction ->> 'target')) about(id)
       where e.account_id = ${account} and about.id is not null
         and (e.xid, e.seq) > (${xid(since.xid)}, ${Number(since.seq)}) and (e.xid, e.seq) <= (${xid(upto.xid)}, ${Number(upto.seq)})
       union all
-      select t.message_id, true from message_tombstones t
-      where t.account_id = ${account} and t.xid >= ${xid(since.horizon)} and t.xid < ${xid(upto.horizon)}
+      select changed.message_id, true from message_changes changed
+      where changed.account_id = ${account} and changed.xid >= ${xid(since.horizon)} and changed.xid < ${xid(upto.horizon)}
     ) touched
     group by id
   ) c
   left join messages m on m.account_id = ${account} and m.message_id = c.id and m.anchor_at is not null
-  where ${isThere} or c.is_removed${ordered ? " order by c.id" : ""}`;
+  where ${isThere} or c.was_there${ordered ? " order by c.id" : ""}`;

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import type { Db } from "../client.js";
-import { foldBatch, lockWatermark, type Position } from "./fold-account.js";
+import { foldBatch, isAfter, lockWatermark, type Position } from "./fold-account.js";
 
 export interface Backfill {
   /** Events folded here; other folds of the account, which go on meanwhile, take their share. */
@@ -13,7 +13,8 @@ export interface Backfill {
 
 /**
  * Folds everything again that an account's events say: the watermark goes back to the beginning and on to the end. What is
- * known already changes nothing. Cancelled in between, the ordinary folds go on to the end.
+ * known already changes nothing. Cancelled in between, the ordinary folds go on to the end: how far the watermark was is remembered
+ * with it.
  */
 export async function foldAgain(
   db: Db,
@@ -27,10 +28,12 @@ export async function foldAgain(
   const { events, events_from: eventsFrom } = rows[0] ?? { events: 0, events_from: null };
   signal.throwIfAborted();
   await db.transaction().execute(async (trx) => {
-    await lockWatermark(trx, accountId);
+    const watermark = await lockWatermark(trx, accountId);
+    if (!watermark) return;
+    const { xid, seq } = isAfter(watermark, watermark.reached) ? watermark : watermark.reached;
     await trx
       .updateTable("fold_watermarks")
-      .set({ xid: "0", seq: 0 })
+      .set({ xid: "0", seq: 0, reached_xid: xid, reached_seq: seq })
       .where("account_id", "=", accountId)
       .execute();
   });

@@ -50,7 +50,15 @@ export async function foldBatch(
       deltas: number;
       xid: string | null;
       seq: number | null;
-    }>(CompiledQuery.raw(foldBatchSql, [accountId, from.xid, from.seq, options.limit]));
+    }>(
+      CompiledQuery.raw(foldBatchSql, [
+        accountId,
+        from.xid,
+        from.seq,
+        options.limit,
+        isAfter(watermark.reached, from),
+      ]),
+    );
     const { events, messages, marks, late, deltas, xid, seq } = result.rows[0]!;
     const position = xid === null || seq === null ? undefined : { xid, seq };
     const caughtUp = events < options.limit;
@@ -75,14 +83,14 @@ export async function foldBatch(
 export async function lockWatermark(
   trx: Transaction<Database>,
   accountId: string,
-): Promise<(Position & { unsettled_rows: number }) | undefined> {
+): Promise<(Position & { reached: Position; unsettled_rows: number }) | undefined> {
   const row = await trx
     .selectFrom("fold_watermarks")
-    .select(["xid", "seq", "unsettled_rows"])
+    .select(["xid", "seq", "reached_xid", "reached_seq", "unsettled_rows"])
     .where("account_id", "=", accountId)
     .forUpdate()
     .executeTakeFirst();
-  return row;
+  return row && { ...row, reached: { xid: row.reached_xid, seq: row.reached_seq } };
 }
 
 /** The oldest transaction id still in progress. Read alone: on a sharded cluster it must not be pushed to a shard. */

@@ -74,7 +74,8 @@ const REACTION_AUTHOR = "coalesce(participant_id, contact_id, '')";
 
 /**
  * Folds one batch of an account's events. Parameters: `$1` account, `$2` and `$3` the position (xid, seq) after which
- * to read, `$4` how many events. One row comes back: `events`, the position of the last one (`xid`, `seq`), `messages`,
+ * to read, `$4` how many events, `$5` whether they are folded again: nobody who has passed them looks at them once more, so the
+ * messages that they change are written down. One row comes back: `events`, the position of the last one (`xid`, `seq`), `messages`,
  * the number of messages that changed, `marks`, how many stretches of chats have to be read anew, and `late`, the number
  * of events that came, for the first time, for messages which retention had removed. Their keys are kept as long as they
  * are, so reading one again counts nothing.
@@ -193,6 +194,9 @@ messages_upserted as (
   on conflict (account_id, message_id) do update set
     anchor_at = excluded.anchor_at, updated_at = excluded.updated_at,
     ${stateColumns.map((column) => `${column} = excluded.${column}`).join(", ")}
+),
+told as (
+  insert into message_changes (account_id, message_id) select $1, message_id from changed where $5::boolean order by message_id
 ),
 ${conversationMarksSql},
 preferences_inserted as (

@@ -31,6 +31,7 @@ export async function layOutParts(
   { accountId, runId, fence }: PartsKey & { fence: number },
   layout: string,
   ranges: readonly KeyRange[],
+  nextCursor?: string,
 ): Promise<void> {
   const rows = ranges.map(({ from, to }, part) => ({
     account_id: accountId,
@@ -40,6 +41,7 @@ export async function layOutParts(
     fence: fence * FENCES_PER_LAYOUT,
     from_key: from ? [...from] : null,
     to_key: to ? [...to] : null,
+    next_cursor: nextCursor ?? null,
   }));
   await db.transaction().execute(async (trx) => {
     await trx

@@ -44,11 +44,14 @@ export async function settleInstallation(db: Db): Promise<{ restored: boolean }>
     await trx.updateTable("installation").set({ system_identifier: identifier, epoch }).execute();
     await sql`lock table message_events in share row exclusive mode`.execute(trx);
     await sql`update message_events set xid = '3'`.execute(trx);
-    await trx.updateTable("fold_watermarks").set({ epoch, xid: "0", seq: 0 }).execute();
+    await trx
+      .updateTable("fold_watermarks")
+      .set({ epoch, xid: "0", seq: 0, reached_xid: "0", reached_seq: 0 })
+      .execute();
     // Their numbers are of the other cluster, and so are all cursors: whoever keeps a copy begins anew.
-    await sql`delete from message_tombstones`.execute(trx);
+    await sql`delete from message_changes`.execute(trx);
     await sql`
-      update accounts set events_removed_xid = '0', events_removed_seq = 0, tombstones_removed_xid = '0'`.execute(
+      update accounts set events_removed_xid = '0', events_removed_seq = 0, message_changes_removed_xid = '0'`.execute(
       trx,
     );
     return { restored: true };

@@ -4,8 +4,8 @@ import { daysBefore } from "./floors.js";
 
 /** How long a message that is gone is known by the digest of its id. */
 const DIGESTS_KEPT_DAYS = 180;
-/** How long those who keep a copy are told that it is gone. */
-const TOMBSTONES_KEPT_DAYS = 30;
+/** How long those who keep a copy are told of what no event tells: that it is gone, or was folded again. */
+const CHANGES_KEPT_DAYS = 30;
 
 /**
  * Removes the next events of an account that are older than it wants and that every fold has passed. Under no lock: a fold
@@ -50,7 +50,7 @@ select count(*)::integer as rows from removed`;
   return result.rows[0]!.rows;
 }
 
-/** Forgets digests and tombstones after their time, and which events came late once those are gone themselves. */
+/** Forgets digests and changes after their time, and which events came late once those are gone themselves. */
 export async function removeLeftovers(
   session: Db,
   accountId: string,
@@ -63,15 +63,15 @@ export async function removeLeftovers(
       select id from retired_messages
       where account_id = ${accountId} and retired_at < ${daysBefore(now, DIGESTS_KEPT_DAYS)}
       limit ${limit}))`.execute(session);
-  const tombstones = await sql`
+  const changes = await sql`
     with old as (
-      delete from message_tombstones where account_id = ${accountId} and ctid = any(array(
-        select ctid from message_tombstones
-        where account_id = ${accountId} and removed_at < ${daysBefore(now, TOMBSTONES_KEPT_DAYS)}
-        order by removed_at limit ${limit}))
+      delete from message_changes where account_id = ${accountId} and ctid = any(array(
+        select ctid from message_changes
+        where account_id = ${accountId} and changed_at < ${daysBefore(now, CHANGES_KEPT_DAYS)}
+        order by changed_at limit ${limit}))
       returning xid
     ), noted as (
-      update accounts set tombstones_removed_xid = greatest(tombstones_removed_xid, (select max(xid) from old))
+      update accounts set message_changes_removed_xid = greatest(message_changes_removed_xid, (select max(xid) from old))
       where account_id = ${accountId} and exists (select from old)
     )
     select from old`.execute(session);
@@ -84,5 +84,5 @@ export async function removeLeftovers(
           where e.account_id = l.account_id and e.occurred_at = l.occurred_at and e.event_key = l.event_key
         )
       limit ${limit}))`.execute(session);
-  return Number((digests.numAffectedRows ?? 0n) + (late.numAffectedRows ?? 0n)) + tombstones.rows.length;
+  return Number((digests.numAffectedRows ?? 0n) + (late.numAffectedRows ?? 0n)) + changes.rows.length;
 }

@@ -44,7 +44,7 @@ const messages: Omit<Retired, "isOld" | "order"> = {
   ))
 )`,
     `told as (
-  insert into message_tombstones (account_id, message_id) select distinct $1, message_id from chunk
+  insert into message_changes (account_id, message_id) select distinct $1, message_id from chunk
 )`,
     `remembered as (
   insert into retired_messages (account_id, id) select distinct $1, md5(message_id)::uuid from chunk
