@@ -8,6 +8,7 @@ import {
   changePosition,
   selectChanges,
 } from "../../src/db/datasets/changes.js";
+import { selectText } from "../../src/db/datasets/dataset.js";
 import { foldAgain } from "../../src/db/fold/backfill.js";
 import { foldBatch } from "../../src/db/fold/fold-account.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
@@ -120,10 +121,7 @@ function consumer(accountId: string, dataset: ChangingDataset, key: string) {
       const rows = selectChanges(dataset, accountId, cursor, upto);
       // Who begins, begins with nothing: of what was removed before, nobody tells.
       if (cursor === undefined) copy.clear();
-      const changes = await snapshot.read<Row>(
-        `select ${rows.columns.map(({ name, sql }) => `${sql} as "${name}"`).join(", ")} ${rows.from({ ordered: true })}`,
-        signal,
-      );
+      const changes = await snapshot.read<Row>(selectText(rows), signal);
       for (const [index, { op, ...row }] of changes.entries()) {
         if (index === killedAfter) return;
         if (op === "delete") copy.delete(row[key] as string);

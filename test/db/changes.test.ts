@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
 import { type ChangePosition, changePosition, selectChanges } from "../../src/db/datasets/changes.js";
+import { selectText } from "../../src/db/datasets/dataset.js";
 import { foldAgain } from "../../src/db/fold/backfill.js";
 import { readerOf } from "../../src/db/held-snapshot.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { settleInstallation } from "../../src/db/queries/installation.js";
 import { removeEvents, removeLeftovers } from "../../src/db/retention/events.js";
-import { formattedSelect } from "../../src/exports/columns.js";
 import { foldAll, newEvent, openWork, storeEvents, type TestWork } from "../support/work.js";
 
 let test: TestWork;
@@ -31,11 +31,8 @@ function consumer(account: string) {
       const snapshot = await createCopySource(test.pool).holdSnapshot();
       try {
         const upto = await changePosition(snapshot, "messages", account, cursor, signal);
-        const { columns, from } = selectChanges("messages", account, cursor, upto);
-        const changes = await snapshot.read<Record<string, string>>(
-          formattedSelect(columns, from({ ordered: true }), {}),
-          signal,
-        );
+        const rows = selectChanges("messages", account, cursor, upto);
+        const changes = await snapshot.read<Record<string, string>>(selectText(rows), signal);
         for (const { message_id, status } of changes) statuses[message_id!] = status!;
         cursor = upto;
         return changes.length;

@@ -107,6 +107,12 @@ export async function countRows(db: Db, rows: Rows, signal: AbortSignal): Promis
   return result.rows[0]!.count;
 }
 
+/** The statement for rows under the names of their columns, in their order. */
+export function selectText(rows: Rows, columns = rows.columns): string {
+  const selected = columns.map(({ name, sql }) => `${sql} as "${name}"`).join(", ");
+  return `select ${selected} ${rows.from({ ordered: true })}`;
+}
+
 /** The first rows, as JSON has them. Reads no more than it gives. */
 export async function readFirstRows(
   db: Db,
@@ -114,9 +120,8 @@ export async function readFirstRows(
   columns: readonly Column[],
   limit: number,
 ): Promise<Record<string, unknown>[]> {
-  const selected = columns.map(({ name, sql }) => `${sql} as "${name}"`).join(", ");
   const result = await db.executeQuery<Record<string, unknown>>(
-    CompiledQuery.raw(`select ${selected} ${rows.from({ ordered: true })} limit $1`, [limit]),
+    CompiledQuery.raw(`${selectText(rows, columns)} limit $1`, [limit]),
   );
   return result.rows;
 }
