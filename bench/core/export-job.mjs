@@ -1,9 +1,7 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import {
-  callJson,
   cpuSeconds,
   isInstalled,
   median,
@@ -11,15 +9,15 @@ import {
   printFigure,
   startApi,
   startDatabase,
-  startWorker,
   timed,
 } from "../support.mjs";
-import { ACCOUNT, columns, copyByPsql, PERIOD, seed } from "./export-rows.mjs";
+import { copyByPsql, seed } from "./export-rows.mjs";
+import { endAfter, exportAsJob, forgetPeak, peakMegabytes, withWorkers } from "./export-runs.mjs";
 
 const ROWS = Number(process.env.EXPORT_ROWS ?? 2_000_000);
 const ROUNDS = Number(process.env.EXPORT_ROUNDS ?? 3);
 const SMALL_ROWS = 100_000;
-const MEGABYTE = 2 ** 20;
+const EVERY_MS = 10_000;
 /** One part, whatever the export. */
 const ONE_PART = { EXPORT_PART_ROWS: "10000000" };
 
@@ -35,7 +33,7 @@ export async function run(dataDir) {
   const api = await startApi(dataDir, settings);
   try {
     await control.connect();
-    await seed(control, ROWS);
+    await seed(control, ROWS, EVERY_MS);
     const one = await withWorkers(dataDir, 1, { ...settings, ...ONE_PART }, async (workers) => {
       const rates = { csv: [], ndjson: [], parquet: [], xlsx: [], psql: [] };
       const peaks = {};
@@ -55,7 +53,7 @@ export async function run(dataDir) {
       for (const [who, seconds] of Object.entries(cpu))
         printFigure(`export_job_csv_cpu_${who}`, (seconds * 1e6) / ROWS, "s per million rows");
       const perRow = {
-        small: (await exported("csv", SMALL_ROWS)) / SMALL_ROWS,
+        small: (await exported("csv", endAfter(SMALL_ROWS, EVERY_MS))) / SMALL_ROWS,
         large: median(rates.csv.map((rate) => 1 / rate)),
       };
       printFigure("export_job_time_per_row_small_vs_large", perRow.small / perRow.large, "ratio");
@@ -80,22 +78,10 @@ export async function run(dataDir) {
     await database.stop();
   }
 
-  /** Seconds from the worker's claim to the end of the run. */
-  async function exported(format, rows = ROWS) {
-    const to = new Date(Date.parse(PERIOD.from) + Math.ceil((rows * 10_000 + 1) / 900_000) * 900_000);
-    const asked = await callJson(api, "POST", "/analytics/exports", {
-      ...{ account_id: ACCOUNT, dataset: "messages", format, columns: columns.map(({ name }) => name) },
-      ...{ from: PERIOD.from, to: rows === ROWS ? PERIOD.to : to.toISOString() },
-    });
-    for (;;) {
-      const run = await callJson(api, "GET", asked.links.self);
-      if (run.status === "failed") throw new Error(JSON.stringify(run.error));
-      if (run.status === "succeeded") {
-        if (rows === ROWS && run.artifact.rows !== ROWS) throw new Error(`${run.artifact.rows} rows`);
-        return (Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000;
-      }
-      await delay(50);
-    }
+  async function exported(format, to) {
+    const { rows, seconds } = await exportAsJob(api, format, to);
+    if (to === undefined && rows !== ROWS) throw new Error(`${rows} rows`);
+    return seconds;
   }
 
   function copy(options) {
@@ -135,21 +121,3 @@ function databaseSeconds(postmaster) {
     (endedUser + endedSystem) / TICKS_PER_SECOND,
   );
 }
-
-async function withWorkers(dataDir, count, settings, work) {
-  const workers = [];
-  try {
-    for (let started = 0; started < count; started++) workers.push(await startWorker(dataDir, settings));
-    return await work(workers);
-  } finally {
-    for (const worker of workers) await worker.stop();
-  }
-}
-
-const peakMegabytes = (pid) => {
-  const [, kilobytes] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
-  return (Number(kilobytes) * 1024) / MEGABYTE;
-};
-
-/** Of what the kernel remembers; the next peak is a new one. */
-const forgetPeak = (pid) => writeFileSync(`/proc/${pid}/clear_refs`, "5");

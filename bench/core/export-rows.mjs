@@ -47,16 +47,16 @@ export async function copyByPsql(databaseUrl, file, { sameText = false } = {}) {
   await promisify(execFile)("psql", options);
 }
 
-/** So many messages of a year, at most 3 million. */
-export async function seed(control, rows) {
+/** So many messages of a year, one every `everyMs`. */
+export async function seed(control, rows, everyMs = 10_000) {
   await control.query("insert into accounts (account_id) values ($1)", [ACCOUNT]);
   await control.query(
     `insert into messages (account_id, message_id, anchor_at, sent_at, delivered_at, read_at, updated_at, direction,
                            channel_id, chat_id, contact_id, content_kind, template)
      select $1, 'wamid.' || md5(n::text), at, at, at + interval '2 s', case when n % 3 > 0 then at + interval '1 min' end,
             at, 'outbound', 'shop-' || n % 3, '49151' || n % 50000, '49151' || n % 50000, 'template', 'offer_' || n % 20
-     from (select n, $2::timestamptz + n * interval '10 s' as at from generate_series(1, $3::integer) n) times`,
-    [ACCOUNT, PERIOD.from, rows],
+     from (select n, $2::timestamptz + n * $4::float8 * interval '1 ms' as at from generate_series(1, $3::integer) n) times`,
+    [ACCOUNT, PERIOD.from, rows, everyMs],
   );
   await control.query("vacuum analyze messages");
 }

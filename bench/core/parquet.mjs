@@ -5,7 +5,7 @@ import { pipeline } from "node:stream/promises";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { fileWriter, ParquetWriter } from "hyparquet-writer";
 import pg from "pg";
-import copyStreams from "pg-copy-streams";
+import { copyOut } from "../../dist/db/copy-out.js";
 import { binaryCopySql } from "../../dist/exports/binary-copy.js";
 import { parquetStream } from "../../dist/exports/parquet/parquet.js";
 import { cpuSeconds, median, printBar, printFigure, startDatabase, timed } from "../support.mjs";
@@ -51,7 +51,7 @@ export async function run(dataDir) {
 }
 
 async function writeOurs(client, file) {
-  const source = client.query(copyStreams.to(binaryCopySql(columns, fromMessages)));
+  const source = client.query(copyOut(binaryCopySql(columns, fromMessages)));
   await pipeline(parquetStream(source, { columns }).bytes, createWriteStream(file));
 }
 

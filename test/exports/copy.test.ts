@@ -3,8 +3,9 @@ import { pipeline } from "node:stream/promises";
 import fc from "fast-check";
 import papaparse from "papaparse";
 import pg from "pg";
-import { from as copyFrom, to as copyTo } from "pg-copy-streams";
+import { from as copyFrom } from "pg-copy-streams";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { copyOut } from "../../src/db/copy-out.js";
 import { binaryCopySql } from "../../src/exports/binary-copy.js";
 import type { Column } from "../../src/exports/columns.js";
 import { csvDelimiters, csvLine, csvNulls, defaultCsv } from "../../src/exports/csv.js";
@@ -46,7 +47,7 @@ beforeEach(async () => {
 });
 
 async function written(options: TextOptions, from = FROM): Promise<{ file: string; rows: number }> {
-  const { bytes, rows } = textFile(client.query(copyTo(binaryCopySql(options.columns, from))), options);
+  const { bytes, rows } = textFile(client.query(copyOut(binaryCopySql(options.columns, from))), options);
   return { file: (await buffer(bytes)).toString("utf8"), rows: rows() };
 }
 

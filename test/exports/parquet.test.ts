@@ -2,8 +2,8 @@ import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import fc from "fast-check";
 import pg from "pg";
-import { to as copyTo } from "pg-copy-streams";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { copyOut } from "../../src/db/copy-out.js";
 import { binaryCopySql } from "../../src/exports/binary-copy.js";
 import type { Column } from "../../src/exports/columns.js";
 import { hasZstd } from "../../src/exports/compression.js";
@@ -67,7 +67,7 @@ async function insert(rows: readonly Row[]): Promise<void> {
   );
 }
 
-const copied = () => buffer(client.query(copyTo(binaryCopySql(columns, "FROM t ORDER BY id"))));
+const copied = () => buffer(client.query(copyOut(binaryCopySql(columns, "FROM t ORDER BY id"))));
 
 /** Everything as text, and text as its bytes: nobody's own idea of a number or a byte order mark comes in between. */
 const asText = async (file: Buffer) =>

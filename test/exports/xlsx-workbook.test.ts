@@ -5,8 +5,8 @@ import { buffer } from "node:stream/consumers";
 import excel from "exceljs";
 import fc from "fast-check";
 import pg from "pg";
-import { to as copyTo } from "pg-copy-streams";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { copyOut } from "../../src/db/copy-out.js";
 import { binaryCopySql } from "../../src/exports/binary-copy.js";
 import type { Column } from "../../src/exports/columns.js";
 import { sheetWorkbook, type WorkbookOptions } from "../../src/exports/xlsx-workbook.js";
@@ -43,7 +43,7 @@ function workbookOf({ type, values, timeZone = "UTC", ...options }: Asked): Prom
     { name: "n", sql: "n", type: "integer" },
     { name: "value", sql: "value", type },
   ];
-  const source = client.query(copyTo(binaryCopySql(columns, `FROM (${values}) t(n, value) ORDER BY n`)));
+  const source = client.query(copyOut(binaryCopySql(columns, `FROM (${values}) t(n, value) ORDER BY n`)));
   const all = { sheetName: "Messages", columns, createdAt, timeZone, ...options };
   return buffer(sheetWorkbook(source, all).bytes);
 }

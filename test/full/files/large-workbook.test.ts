@@ -6,8 +6,8 @@ import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import excel from "exceljs";
 import pg from "pg";
-import { to as copyTo } from "pg-copy-streams";
 import { expect, inject, it } from "vitest";
+import { copyOut } from "../../../src/db/copy-out.js";
 import { binaryCopySql } from "../../../src/exports/binary-copy.js";
 import type { Column } from "../../../src/exports/columns.js";
 import type { StoredPart } from "../../../src/exports/file-parts.js";
@@ -35,7 +35,7 @@ it("more rows than a sheet holds go on in a second sheet, in bounded memory", {
     let highest = before;
     const sql = binaryCopySql(columns, `FROM generate_series(0, ${ROWS - 1}) n`);
     const options = { sheetName: "messages", columns, createdAt: new Date(0), timeZone: "UTC" };
-    const { bytes, rows } = sheetWorkbook(client.query(copyTo(sql)), options);
+    const { bytes, rows } = sheetWorkbook(client.query(copyOut(sql)), options);
     bytes.on("data", () => {
       highest = Math.max(highest, heldBytes());
     });
@@ -64,7 +64,7 @@ it.runIf(hasLibreOffice)("LibreOffice reads a workbook of parts, each of which i
     const parts: (StoredPart & { content: Buffer })[] = [];
     for (let first = 0; first < 30; first += 10) {
       const sql = binaryCopySql(format.columns, `FROM generate_series(${first}, ${first + 9}) n`);
-      const part = format.part(client.query(copyTo(sql)));
+      const part = format.part(client.query(copyOut(sql)));
       const content = await buffer(part.bytes);
       parts.push({ content, rows: part.rows(), bytes: content.length, detail: part.detail() });
     }
