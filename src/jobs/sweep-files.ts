@@ -1,9 +1,9 @@
 import { z } from "zod";
+import { expiredArtifacts, liveArtifacts, markArtifactRemoved } from "../db/queries/artifacts.js";
 import { deleteEndedLinks } from "../db/queries/download-links.js";
 import { leftOverParts, removeEndedParts } from "../db/queries/export-parts.js";
 import { deleteExpiredIdempotencyKeys } from "../db/queries/idempotency.js";
 import { markUploadRemoved, spentUploads } from "../db/queries/imports.js";
-import { expiredArtifacts, liveArtifacts, markArtifactRemoved } from "../db/queries/runs.js";
 import { defineJob } from "./define-job.js";
 import { removeFile } from "./remove-file.js";
 
@@ -35,9 +35,9 @@ export const sweepFiles = defineJob({
   schedule: { cron: "30 */15 * * * *", payload: {} },
   async run(_payload, { db, artifacts, signal, now, settings }) {
     let expired = 0;
-    for (const { accountId, runId, artifact } of await expiredArtifacts(db, FILES_PER_BATCH)) {
+    for (const { accountId, runId, segments } of await expiredArtifacts(db, FILES_PER_BATCH)) {
       signal.throwIfAborted();
-      await removeFile(artifacts, artifact);
+      await removeFile(artifacts, { segments });
       await markArtifactRemoved(db, accountId, runId);
       expired++;
     }

@@ -1,12 +1,11 @@
 import { mkdir, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Run } from "../../src/db/queries/runs.js";
 import { claimRun, type RunKey } from "../../src/db/queries/runs.js";
 import { segmentKeys } from "../../src/exports/artifacts/segments.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import { sweepFiles } from "../../src/jobs/sweep-files.js";
-import { openWork, seedMessages, seedRange, type TestWork } from "../support/work.js";
+import { openWork, seedMessages, seedRange, type TestWork, type WholeRun } from "../support/work.js";
 
 let test: TestWork;
 beforeAll(async () => {
@@ -37,7 +36,7 @@ const touch = (key: string, hoursAgo: number) => {
 };
 const has = async (key: string) => (await test.artifacts.size(key)) !== undefined;
 
-const keyOf = ({ artifact }: Run) => segmentKeys(artifact!.segments)[0]!;
+const keyOf = ({ artifact }: WholeRun) => segmentKeys(artifact!.segments)[0]!;
 
 describe("the sweep of files", () => {
   it("removes expired artifacts, their runs stay and say so", async () => {

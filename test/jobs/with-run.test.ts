@@ -2,7 +2,6 @@ import { once } from "node:events";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
-import type { Run } from "../../src/db/queries/runs.js";
 import { claimRun, type RunKey, requestCancel, restartRun } from "../../src/db/queries/runs.js";
 import { PermanentJobError } from "../../src/errors.js";
 import { segmentKeys } from "../../src/exports/artifacts/segments.js";
@@ -12,7 +11,7 @@ import { Interrupted } from "../../src/jobs/interrupted.js";
 import { runKey } from "../../src/jobs/run-key.js";
 import { giveUpRun, type RunWork, withRun } from "../../src/jobs/with-run.js";
 import { silentLog } from "../support/postgres.js";
-import { openWork, seedMessages, seedRange, type TestWork } from "../support/work.js";
+import { openWork, seedMessages, seedRange, type TestWork, type WholeRun } from "../support/work.js";
 
 let test: TestWork;
 beforeAll(async () => {
@@ -46,7 +45,7 @@ function endless() {
   return { job, started };
 }
 
-const keyOf = ({ artifact }: Run) => segmentKeys(artifact!.segments)[0]!;
+const keyOf = ({ artifact }: WholeRun) => segmentKeys(artifact!.segments)[0]!;
 
 describe("a worker that was taken for dead", () => {
   it("publishes nothing and leaves no file", async () => {

@@ -5,8 +5,9 @@ import type { Db } from "../../db/client.js";
 import { fileAllowance } from "../../db/queries/account-files.js";
 import { type AccountRow, findAccount, queriedAccount } from "../../db/queries/accounts.js";
 import { outlookOf } from "../../db/queries/admission.js";
+import { readArtifact } from "../../db/queries/artifacts.js";
 import { findRun, insertRun, listRuns, type Run, requestCancel, restartRun } from "../../db/queries/runs.js";
-import type { Artifact, Role, RunKind, RunPriority } from "../../db/schema.js";
+import type { FileFacts, Role, RunKind, RunPriority, RunStatus } from "../../db/schema.js";
 import { Conflict, Gone, NotFound, TooManyRequests } from "../../errors.js";
 import type { NotifyTargets } from "../../jobs/notify-targets.js";
 import { presentRun, runPaths } from "../../jobs/present-run.js";
@@ -103,6 +104,8 @@ function routesOf(context: Context, resource: Resource): Route[] {
     if (!run) throw new NotFound("not_found", `There is no ${kind} with this id.`);
     return run;
   };
+  const artifactOf = async (run: Run) =>
+    requireFile({ ...run, file: await readArtifact(db, run) }, context.now());
   return [
     ...askRoute(context, resource),
     route({
@@ -184,8 +187,7 @@ function routesOf(context: Context, resource: Resource): Route[] {
             access: readers,
             stream: true,
             async handler(request, response) {
-              const run = await find(request);
-              await sendFile(request, response, artifacts, requireFile(run, context.now()));
+              await sendFile(request, response, artifacts, await artifactOf(await find(request)));
             },
           }),
           route({
@@ -194,8 +196,7 @@ function routesOf(context: Context, resource: Resource): Route[] {
             access: readers,
             async handler(request, response) {
               const run = await find(request);
-              requireFile(run, context.now());
-              response.json(presentManifest(run, run.artifact!));
+              response.json(presentManifest(run, await artifactOf(run)));
             },
           }),
         ]),
@@ -290,13 +291,13 @@ export const scopeOf = (identity: Identity) =>
   identity.accounts === "all" ? undefined : [...identity.accounts];
 
 /** The file of a run; throws 410 when it had one, 409 while it has none. */
-export function requireFile(run: Pick<Run, "status" | "artifact" | "kind">, now: Date): Artifact {
-  if (run.status === "succeeded" && run.artifact) {
-    if (!run.artifact.removed && new Date(run.artifact.expires_at) > now) return run.artifact;
-    throw new Gone(
-      "artifact_expired",
-      `This file expired at ${run.artifact.expires_at}; run the ${run.kind} again.`,
-    );
-  }
-  throw new Conflict("not_ready", `There is no file: this ${run.kind} is ${run.status}.`);
+export function requireFile<File extends FileFacts>(
+  { status, kind, file }: { status: RunStatus; kind: RunKind; file: File | null },
+  now: Date,
+): File {
+  if (status !== "succeeded" || !file)
+    throw new Conflict("not_ready", `There is no file: this ${kind} is ${status}.`);
+  if (file.removed || new Date(file.expires_at) <= now)
+    throw new Gone("artifact_expired", `This file expired at ${file.expires_at}; run the ${kind} again.`);
+  return file;
 }

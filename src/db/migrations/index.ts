@@ -14,6 +14,7 @@ import * as schedules from "./0012-schedules.js";
 import * as deliveries from "./0013-deliveries.js";
 import * as reportTemplates from "./0014-report-templates.js";
 import * as changes from "./0015-changes.js";
+import * as filesOfRuns from "./0018-files-of-runs.js";
 
 /** In order of application; a migration that has shipped is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -32,4 +33,5 @@ export const migrations: Record<string, Migration> = {
   "0013-deliveries": deliveries,
   "0014-report-templates": reportTemplates,
   "0015-changes": changes,
+  "0018-files-of-runs": filesOfRuns,
 };

@@ -1,7 +1,7 @@
 import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
 import type { Database, DeliveryStatus } from "../schema.js";
-import type { Run } from "./runs.js";
+import { type Run, runColumns } from "./runs.js";
 
 export type Delivery = Selectable<Database["deliveries"]>;
 
@@ -117,7 +117,7 @@ export async function claimDeliveries(
 export async function runOfDelivery(db: Db, delivery: Delivery): Promise<Run | undefined> {
   return db
     .selectFrom("runs")
-    .selectAll()
+    .select(runColumns)
     .where("account_id", "=", delivery.account_id)
     .where("run_id", "=", delivery.run_id!)
     .where("generation", "=", delivery.generation!)

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
 import type { Artifact, Database, RunKind } from "../schema.js";
+import { hasFile } from "./artifacts.js";
 
 export type DownloadLink = Selectable<Database["download_links"]>;
 export type DownloadUse = Selectable<Database["download_uses"]>;
@@ -35,10 +36,10 @@ export async function createDownloadLink(
     insert into download_links
       (account_id, run_id, secret_hash, requested_by, created_at, expires_at, max_downloads)
     select account_id, run_id, ${hashLinkSecret(secret)}, ${link.requestedBy}, date_trunc('milliseconds', now()),
-           least(${link.expiresAt}, (artifact ->> 'expires_at')::timestamptz), ${link.maxDownloads ?? null}::integer
+           least(${link.expiresAt}, file_expires_at::timestamptz), ${link.maxDownloads ?? null}::integer
     from runs
     where account_id = ${link.accountId} and run_id = ${link.runId}
-      and status = 'succeeded' and artifact is not null and not artifact ? 'removed'
+      and status = 'succeeded' and ${hasFile}
     returning *`.execute(db);
   const row = rows[0];
   return row && { row, linkId: row.link_id, secret, expiresAt: row.expires_at };
