@@ -184,7 +184,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
         });
         try {
           const id = `sweep-for-${runId}`;
-          await queues.enqueue(sweepFiles, {}, { id });
+          await queues.enqueue(sweepFiles, { slice: runId[0] }, { id });
           await until(
             "the files are swept",
             async () => (await queues.stateOf("maintenance", id)) === "completed",
