@@ -165,14 +165,9 @@ function routesOf(context: Context, resource: Resource): Route[] {
             `This ${kind} kept ending its worker process; an operator has to start it again.`,
           );
         if (makesFile(kind)) await requireRoom(context, run.account_id);
-        const again = await restartRun(db, run.account_id, run.run_id);
-        if (!again && run.upload?.removed)
-          throw new Conflict("upload_gone", "The file is no longer there; send it again.");
-        if (!again)
-          throw new Conflict(
-            "run_not_ended_badly",
-            `Only a failed or cancelled ${kind} can be retried; this one is ${run.status}.`,
-          );
+        const maxWaiting = context.config.quotas.max_waiting;
+        const again = await restartRun(db, run.account_id, run.run_id, { maxWaiting });
+        if (!again) throw await whyNotAgain(context, await find(request));
         await dropEndedJob(context, again);
         await context.admission.admit(kind, run.account_id);
         response.status(202).json(await present(again));
@@ -201,6 +196,17 @@ function routesOf(context: Context, resource: Resource): Route[] {
           }),
         ]),
   ];
+}
+
+/** Why a run cannot be started over. */
+async function whyNotAgain(context: Context, { kind, status, upload, account_id }: Run): Promise<Error> {
+  if (upload?.removed) return new Conflict("upload_gone", "The file is no longer there; send it again.");
+  if (status === "failed" || status === "cancelled")
+    return tooManyWaiting(context, (await findAccount(context.db, account_id))!, kind);
+  return new Conflict(
+    "run_not_ended_badly",
+    `Only a failed or cancelled ${kind} can be retried; this one is ${status}.`,
+  );
 }
 
 /** The route that asks for a run with a JSON body. */

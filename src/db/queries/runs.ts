@@ -302,13 +302,14 @@ export async function requestCancel(
 
 /**
  * Starts a failed or cancelled run over: same parameters, attempts from zero; an import goes on where it was. Undefined when
- * it is neither, is parked (or is not, where those are meant), or the file it reads is gone.
+ * it is neither, is parked (or is not, where those are meant), the file it reads is gone, or its account has as many
+ * runs of the kind waiting as it may, where `maxWaiting` says that this counts.
  */
 export async function restartRun(
   db: Db,
   accountId: string,
   runId: string,
-  { parked = false }: { parked?: boolean } = {},
+  { parked = false, maxWaiting }: { parked?: boolean; maxWaiting?: number } = {},
 ): Promise<Run | undefined> {
   return db
     .updateTable("runs")
@@ -335,6 +336,9 @@ export async function restartRun(
     .where("run_id", "=", runId)
     .where("status", "in", ["failed", "cancelled"])
     .where("parked_at", parked ? "is not" : "is", null)
+    .$if(maxWaiting !== undefined, (query) =>
+      query.where((eb) => mayWaitSql(accountId, eb.ref("runs.kind"), maxWaiting!)),
+    )
     .where(sql<boolean>`not coalesce(upload ? 'removed', false)`)
     .returning(runColumns)
     .executeTakeFirst();
