@@ -23,6 +23,8 @@ import type { RunWork } from "./with-run.js";
 
 /** How often a worker that has no part left to build looks for those of others. */
 const WAIT_MS = 250;
+/** Calls to the store at a time, to look at the files of parts. */
+const SIZES_AT_ONCE = 16;
 /** What is longer than this becomes a file of the store: it would weigh on the run's row. */
 const MAX_INLINE_BYTES = 16_384;
 
@@ -92,9 +94,14 @@ async function callHelpers(
 
 /** Parts whose files are gone, or are others than were stored, are built again; whether there are any. */
 async function reopenLostParts({ db, artifacts, log }: JobContext, key: PartsKey): Promise<boolean> {
-  const lost: number[] = [];
-  for (const { part, key: file, bytes } of await readParts(db, key))
-    if ((await artifacts.size(file!)) !== bytes) lost.push(part);
+  const lost: string[] = [];
+  const parts = await readParts(db, key);
+  for (let at = 0; at < parts.length; at += SIZES_AT_ONCE)
+    await Promise.all(
+      parts.slice(at, at + SIZES_AT_ONCE).map(async ({ key: file, bytes }) => {
+        if ((await artifacts.size(file!)) !== bytes) lost.push(file!);
+      }),
+    );
   if (lost.length === 0) return false;
   log.error("the files of parts are lost: they are built again", { runId: key.runId, lost });
   await reopenParts(db, key, lost);

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
-import { claimPart, layOutParts, readParts } from "../../src/db/queries/export-parts.js";
+import { claimPart, layOutParts, readParts, reopenParts } from "../../src/db/queries/export-parts.js";
 import { claimRun, type RunKey, requestCancel, restartRun } from "../../src/db/queries/runs.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
@@ -90,6 +90,28 @@ it("a cancelled attempt that cleans up late leaves the parts of the retry alone"
   const { result } = await test.work(buildExport, key, { settings, copy: slow, admit });
   expect(result).toEqual({ cancelled: true });
   expect(await readParts(test.db, key)).toHaveLength(2);
+});
+
+it("a worker whose run was taken over lays nothing out in place of the other's parts", async () => {
+  const key = await test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
+  const copy = createCopySource(test.pool);
+  const takenOver: JobContext["copy"] = {
+    ...copy,
+    async holdSnapshot() {
+      const run = (await claimRun(test.db, key, "two"))!;
+      await layOutParts(test.db, { ...key, fence: run.fence }, "two", [{ to: ["2025-03-02", ""] }, {}]);
+      return copy.holdSnapshot();
+    },
+  };
+  const { result } = await test.work(buildExport, key, { settings, copy: takenOver });
+  expect(result).toEqual({ skipped: "fenced" });
+  expect((await readParts(test.db, key)).map(({ layout }) => layout)).toEqual(["two", "two"]);
+});
+
+it("a part that was built again meanwhile is not lost with its first file", async () => {
+  const key = await brokenOff();
+  await reopenParts(test.db, key, ["the file of another attempt"]);
+  expect((await readParts(test.db, key)).filter((part) => part.done_at)).toHaveLength(1);
 });
 
 it("a part whose file is gone is built again by the next attempt", async () => {
