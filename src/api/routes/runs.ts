@@ -19,7 +19,7 @@ import { type Answer, withIdempotency } from "../idempotency.js";
 import { accountNotFound, type Identity, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
 import { requireReachable } from "../notify.js";
-import { decodeCursor, pageParameters, toPage } from "../pagination.js";
+import { newestFirst, pageParameters } from "../pagination.js";
 import { presentManifest } from "../present-manifest.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
 import { accountIdText } from "./accounts.js";
@@ -115,20 +115,13 @@ function routesOf(context: Context, resource: Resource): Route[] {
       async handler(request, response) {
         const query = readQuery(request, listParameters);
         requireAccount(request.identity, query.account_id);
-        const before = query.cursor === undefined ? undefined : decodeCursor(cursorShape, query.cursor);
-        const rows = await listRuns(db, {
-          kind,
-          accountId: query.account_id,
-          status: query.status,
-          before: before && { createdAt: new Date(before[0]), runId: before[1] },
-          limit: query.limit + 1,
-        });
+        const { account_id: accountId, status } = query;
         response.json(
-          toPage(
-            rows,
-            query.limit,
+          await newestFirst(
+            query,
+            (page) => listRuns(db, { kind, accountId, status, ...page }),
             (run) => presentRun(run, null),
-            (run) => [run.created_at.toISOString(), run.run_id],
+            (run) => run.run_id,
           ),
         );
       },
@@ -291,7 +284,6 @@ const listParameters = z.strictObject({
   account_id: accountIdText,
   status: z.enum(["queued", "running", "succeeded", "failed", "cancelled"]).optional(),
 });
-const cursorShape = z.tuple([z.iso.datetime(), z.uuid()]);
 
 export const scopeOf = (identity: Identity) =>
   identity.accounts === "all" ? undefined : [...identity.accounts];

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
+import { isBehind, type NewestFirst } from "../newest-first.js";
 import type { Artifact, Database, RunKind } from "../schema.js";
 import { hasFile } from "./artifacts.js";
 
@@ -116,17 +117,14 @@ export async function recordUse(
 export async function listDownloadLinks(
   db: Db,
   run: { accountId: string; runId: string },
-  page: { before?: { createdAt: Date; linkId: string } | undefined; limit: number },
+  page: NewestFirst,
 ): Promise<DownloadLink[]> {
   let query = db
     .selectFrom("download_links")
     .selectAll()
     .where("account_id", "=", run.accountId)
     .where("run_id", "=", run.runId);
-  if (page.before)
-    query = query.where(
-      sql<boolean>`(created_at, link_id) < (${page.before.createdAt}, ${page.before.linkId}::uuid)`,
-    );
+  if (page.before) query = query.where(isBehind(page.before, "link_id"));
   return query.orderBy("created_at", "desc").orderBy("link_id", "desc").limit(page.limit).execute();
 }
 

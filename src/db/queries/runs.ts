@@ -1,5 +1,6 @@
 import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
+import { isBehind, type NewestFirst } from "../newest-first.js";
 import type { Artifact, Database, RunError, RunKind, RunPriority, RunStatus, Upload } from "../schema.js";
 import { likelyTurnSql, mayWaitSql, positionSql } from "./admission.js";
 import { endRuns } from "./notify.js";
@@ -109,9 +110,7 @@ export async function listRuns(
     kind: RunKind;
     accountId: string;
     status?: RunStatus | undefined;
-    before?: { createdAt: Date; runId: string } | undefined;
-    limit: number;
-  },
+  } & NewestFirst,
 ): Promise<Run[]> {
   let query = db
     .selectFrom("runs")
@@ -119,10 +118,7 @@ export async function listRuns(
     .where("account_id", "=", filter.accountId)
     .where("kind", "=", filter.kind);
   if (filter.status) query = query.where("status", "=", filter.status);
-  if (filter.before)
-    query = query.where(
-      sql<boolean>`(created_at, run_id) < (${filter.before.createdAt}, ${filter.before.runId}::uuid)`,
-    );
+  if (filter.before) query = query.where(isBehind(filter.before, "run_id"));
   return query.orderBy("created_at", "desc").orderBy("run_id", "desc").limit(filter.limit).execute();
 }
 
