@@ -10,8 +10,8 @@ const ACCOUNTS_PER_TICK = 500;
 const WAITED_MS = 60_000;
 
 /**
- * Wakes the settling of every account whose differences have waited for a minute. One too many finds nothing to do. Idempotent. Cost: one index
- * range over the accounts that wait.
+ * Wakes the settling of every account whose differences have waited for a minute. One too many finds nothing to
+ * do. Idempotent. Cost: one index range over the accounts that wait.
  */
 export const findUnsettled = defineJob({
   kind: "rollups.find-unsettled",

@@ -21,13 +21,13 @@ const KEEP_FAILED_PARTS_MS = 24 * 3_600_000;
 /** The keys that `publishFile` and parts make, and that of an upload, also where the store encrypts. */
 const OUR_KEY = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\/\d+(-\d+){0,2}(\.sealed)?$/;
 const EVERY_MINUTES = 15;
-/** Orphans are looked for among the runs whose ids begin with one digit, another one each time: all have their turn in four hours. */
+/** Orphans are looked for among the runs whose ids begin with one digit, the next one each time: in four hours, with all. */
 const SLICES = 16;
 
 /**
  * Removes old idempotency keys and download links, expired artifacts (their runs stay and answer 410), uploads that are read
- * or whose time for a retry is over, parts of exports that will not go on, and of orphaned files and unfinished uploads to the
- * store a slice. Idempotent; killed anywhere it goes on at the next fire. Runs where the artifacts are: workers share the store.
+ * or whose time for a retry is over, parts of exports that will not go on, unfinished uploads to the store, and of orphaned
+ * files a slice. Idempotent; killed anywhere it goes on at the next fire. Runs where the artifacts are: workers share the store.
  * Cost: what there is to remove, and a look at every 16th file of the store.
  */
 export const sweepFiles = defineJob({

@@ -1,4 +1,6 @@
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
@@ -120,6 +122,16 @@ it("a part whose file is gone is built again by the next attempt", async () => {
   await test.work(buildExport, key, { settings }).catch(() => {});
   await test.work(buildExport, key, { settings }).catch(() => {});
   expect((await test.run(key)).status).toBe("succeeded");
+});
+
+it("a part whose file is not what was stored is built again by the next attempt", async () => {
+  const key = await brokenOff();
+  const { key: file, bytes } = (await readParts(test.db, key)).find((part) => part.key)!;
+  await writeFile(join(test.artifactRoot, file!), Buffer.alloc(bytes, "x"));
+  await expect(test.work(buildExport, key, { settings })).rejects.toThrow(`not what was stored: ${file}`);
+  await test.work(buildExport, key, { settings });
+  expect((await test.run(key)).artifact?.rows).toBe(rows);
+  expect((await test.file(key)).toString()).not.toContain("xxx");
 });
 
 it("parts that another release has made otherwise are not joined with ours", async () => {
