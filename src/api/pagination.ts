@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { NewestFirst } from "../db/newest-first.js";
 import { InvalidInput } from "../errors.js";
 
 const DEFAULT_LIMIT = 100;
@@ -50,4 +51,19 @@ export function toPage<Row, Json>(
   const last = shown.at(-1);
   const more = rows.length > limit && last !== undefined;
   return { data: shown.map(present), next_cursor: more ? encodeCursor(keyOf(last)) : null };
+}
+
+const placeShape = z.tuple([z.iso.datetime(), z.uuid()]);
+
+/** The answer of a list with the newest first, of the query that asks for it. */
+export async function newestFirst<Row extends { created_at: Date }, Json>(
+  { limit, cursor }: { limit: number; cursor?: string | undefined },
+  list: (page: NewestFirst) => Promise<readonly Row[]>,
+  present: (row: Row) => Json,
+  idOf: (row: Row) => string,
+): Promise<{ data: Json[]; next_cursor: string | null }> {
+  const place = cursor === undefined ? undefined : decodeCursor(placeShape, cursor);
+  const before = place && { createdAt: new Date(place[0]), id: place[1] };
+  const rows = await list({ before, limit: limit + 1 });
+  return toPage(rows, limit, present, (row) => [row.created_at.toISOString(), idOf(row)]);
 }

@@ -179,6 +179,9 @@ export interface Artifact {
   removed?: true;
 }
 
+/** What lists say of a file. The rest of an artifact can be a megabyte. */
+export type FileFacts = Omit<Artifact, "segments" | "content">;
+
 /** What a file of rows holds, for whoever has to check it. */
 export interface ArtifactContent {
   columns: { name: string; type: string }[];
@@ -237,6 +240,7 @@ interface RunsTable {
   progress_total_rows: number | null;
   progress_bytes: Generated<number>;
   artifact: NullableJson<Artifact>;
+  file: GeneratedAlways<FileFacts | null>;
   result: NullableJson<Record<string, unknown>>;
   error: NullableJson<RunError>;
   upload: NullableJson<Upload>;

@@ -1,6 +1,5 @@
 import type { SharedSnapshot } from "../db/held-snapshot.js";
 import { removeEndedParts } from "../db/queries/export-parts.js";
-import type { Artifact } from "../db/schema.js";
 import { Unavailable } from "../errors.js";
 import { defineJob, type JobContext } from "./define-job.js";
 import { type BuiltFile, buildInParts } from "./export-in-parts.js";
@@ -9,7 +8,7 @@ import { exportName, type OpenedDataset, openDataset } from "./open-dataset.js";
 import { partedFormat } from "./parted-format.js";
 import { planExport } from "./plan-export.js";
 import { publishFile, servedAs } from "./publish-file.js";
-import { removeFile } from "./remove-file.js";
+import { removeAll } from "./remove-file.js";
 import { runKey } from "./run-key.js";
 import { type ExportRequest, exportRequest, isAboutChanges } from "./run-requests.js";
 import { giveUpRun, type RunOutcome, type RunWork, withRun } from "./with-run.js";
@@ -28,20 +27,13 @@ export const buildExport = defineJob({
   onGivenUp: giveUpRun,
   async run(key, context) {
     let fence: number | undefined;
-    // What was made in parts is left to whoever has the run now.
-    const discard = async ({ artifact }: RunOutcome) => {
-      if (artifact && !isInParts(artifact)) await removeFile(context.artifacts, artifact);
-    };
     const removeParts = () => removeEndedParts(context.db, key, { fence });
-    const dropParts = async () => {
-      for (const file of await removeParts()) await context.artifacts.remove(file);
-    };
-    const work = (run: RunWork) => {
-      fence = run.claim.fence;
-      return exportFile(context, run);
-    };
+    const dropParts = async () => removeAll(context.artifacts, await removeParts());
     try {
-      const done = await withRun(key, context, work, discard);
+      const done = await withRun(key, context, (work) => {
+        fence = work.claim.fence;
+        return exportFile(context, work);
+      });
       // Their files belong to the artifact now, or to nobody. What a crash leaves here is the sweep's.
       if ("run" in done) await removeParts();
       if ("cancelled" in done) await dropParts();
@@ -52,10 +44,6 @@ export const buildExport = defineJob({
     }
   },
 });
-
-const isInParts = ({ segments }: Artifact) =>
-  segments.length !== 1 || !("key" in segments[0]!) || segments[0].key.includes("-", UUID_LENGTH);
-const UUID_LENGTH = 36;
 
 async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcome> {
   const request = exportRequest.parse(work.run.params);
@@ -68,17 +56,17 @@ async function exportFile(context: JobContext, work: RunWork): Promise<RunOutcom
     const { format, layout } = parted;
     const asked = { rows, partRows, layout, snapshot, nextCursor: opened.nextCursor };
     const { parts, nextCursor } = await planExport(context, work, asked);
-    const built =
-      parts > 1
-        ? await buildInParts(context, work, { rows, format, layout, snapshot })
-        : await buildWhole(context, work, request, opened, snapshot);
+    const inParts = parts > 1;
+    const built = inParts
+      ? await buildInParts(context, work, { rows, format, layout, snapshot })
+      : await buildWhole(context, work, request, opened, snapshot);
     const columns = opened.columns.map(({ name, type }) => ({ name, type }));
     const artifact = {
       ...built,
       ...servedAs({ name: exportName(request), ...request }),
       content: { columns, ...built.content },
     };
-    return { artifact, ...(nextCursor && { result: { next_cursor: nextCursor } }) };
+    return { artifact, inParts, ...(nextCursor && { result: { next_cursor: nextCursor } }) };
   } finally {
     snapshot.release();
   }

@@ -9,7 +9,7 @@ const LINK_MS = 7 * 24 * 3_600_000;
 
 /** Where a program gets a run's file: a path of the API, which asks for a key. Undefined: there is no file. */
 export function downloadPath(run: Run): string | undefined {
-  if (!run.artifact || run.artifact.removed) return undefined;
+  if (!run.file || run.file.removed) return undefined;
   return `${runPaths[run.kind]}/${run.run_id}/download`;
 }
 
@@ -24,7 +24,7 @@ export async function linkForPeople(
 ): Promise<{ link: string; until: Date } | undefined> {
   const path = downloadPath(run);
   if (path === undefined) return undefined;
-  const fileEnds = new Date(run.artifact!.expires_at);
+  const fileEnds = new Date(run.file!.expires_at);
   if (settings.publicUrl === undefined) return { link: path, until: fileEnds };
   const made = await createDownloadLink(db, {
     ...{ accountId: run.account_id, runId: run.run_id, requestedBy },

@@ -23,6 +23,8 @@ import type { RunWork } from "./with-run.js";
 
 /** How often a worker that has no part left to build looks for those of others. */
 const WAIT_MS = 250;
+/** Calls to the store at a time, to look at the files of parts. */
+const SIZES_AT_ONCE = 16;
 /** What is longer than this becomes a file of the store: it would weigh on the run's row. */
 const MAX_INLINE_BYTES = 16_384;
 
@@ -92,9 +94,14 @@ async function callHelpers(
 
 /** Parts whose files are gone, or are others than were stored, are built again; whether there are any. */
 async function reopenLostParts({ db, artifacts, log }: JobContext, key: PartsKey): Promise<boolean> {
-  const lost: number[] = [];
-  for (const { part, key: file, bytes } of await readParts(db, key))
-    if ((await artifacts.size(file!)) !== bytes) lost.push(part);
+  const lost: string[] = [];
+  const parts = await readParts(db, key);
+  for (let at = 0; at < parts.length; at += SIZES_AT_ONCE)
+    await Promise.all(
+      parts.slice(at, at + SIZES_AT_ONCE).map(async ({ key: file, bytes }) => {
+        if ((await artifacts.size(file!)) !== bytes) lost.push(file!);
+      }),
+    );
   if (lost.length === 0) return false;
   log.error("the files of parts are lost: they are built again", { runId: key.runId, lost });
   await reopenParts(db, key, lost);
@@ -110,6 +117,7 @@ async function joinParts(
   if (parts.length === 0 || parts.some((part) => part.done_at === null))
     throw new Error("the parts of this export are not all there");
   const segments: FileSegment[] = [];
+  const files: string[] = [];
   const content: BuiltFile["content"] = {
     as_of: new Date(Math.min(...parts.map((part) => part.as_of!.getTime()))).toISOString(),
     consistency: parts.every(({ snapshot }) => snapshot && snapshot === parts[0]!.snapshot)
@@ -127,11 +135,13 @@ async function joinParts(
     }
     const { key, bytes, rows, sha256 } = parts[segment.part]!;
     segments.push({ key: key!, bytes });
+    files.push(key!);
     content.parts.push({ offset, bytes, rows, sha256: sha256! });
     offset += bytes;
   }
   const rows = parts.reduce((sum, part) => sum + part.rows, 0);
-  return { segments, rows, content, ...(await digestOf(context, segments, content.parts, signal)) };
+  const digest = await digestOf(context, claim, { segments, files, parts: content.parts }, signal);
+  return { segments, rows, content, ...digest };
 }
 
 async function keptInline(
@@ -145,17 +155,23 @@ async function keptInline(
   return { key, bytes: bytes.length };
 }
 
-/** Of the whole file, each part of which has to be what was stored. */
+/** Of the whole file, each part of which has to be what was stored: the next attempt would join the same, so it gets a new one. */
 async function digestOf(
-  { artifacts }: JobContext,
-  segments: readonly FileSegment[],
-  parts: BuiltFile["content"]["parts"],
+  { db, artifacts }: JobContext,
+  key: PartsKey,
+  joined: {
+    segments: readonly FileSegment[];
+    files: readonly string[];
+    parts: BuiltFile["content"]["parts"];
+  },
   signal: AbortSignal,
 ): Promise<Measure> {
-  const file = await openSegments(artifacts, segments);
+  const file = await openSegments(artifacts, joined.segments);
   if (!file) throw new Error("a part of the file is no longer in the store");
   addAbortSignal(signal, file);
-  const { bytes, sha256, brokenParts } = await checkFile(file, { parts, bytes: 0, sha256: "" });
-  if (brokenParts.length > 0) throw new Error(`parts ${brokenParts.join(", ")} are not what was stored`);
-  return { bytes, sha256 };
+  const { bytes, sha256, brokenParts } = await checkFile(file, { parts: joined.parts, bytes: 0, sha256: "" });
+  if (brokenParts.length === 0) return { bytes, sha256 };
+  const broken = brokenParts.map((index) => joined.files[index]!);
+  await reopenParts(db, key, broken);
+  throw new Error(`not what was stored: ${broken.join(", ")}`);
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { laggingAccounts } from "../db/queries/accounts.js";
 import { defineJob } from "./define-job.js";
 import { foldEvents } from "./fold-events.js";
+import { ownJob } from "./own-job.js";
 
 /** Accounts woken per tick; the rest is found by the next one. */
 const ACCOUNTS_PER_TICK = 500;
@@ -10,9 +11,8 @@ const STUCK_AFTER_MS = 30_000;
 
 /**
  * Wakes the fold of every account that has events after its watermark: those whose wake-up from the API got lost, and
- * those that had to wait for a transaction elsewhere. Looks at the lag itself; where the lag is old it does not trust
- * the dedupe key either, since the key of a job that the queue has lost would refuse a new one for ever. A fold too
- * many finds nothing to do. Idempotent. Cost: one index probe per account and partition.
+ * those that had to wait for a transaction elsewhere. A fold too many finds nothing to do. Idempotent. Cost: one index
+ * probe per account and partition.
  */
 export const findLag = defineJob({
   kind: "folds.find-lag",
@@ -23,16 +23,12 @@ export const findLag = defineJob({
   schedule: { cron: "*/5 * * * * *", payload: {} },
   async run(_payload, { db, enqueue, now }) {
     const accounts = await laggingAccounts(db, { stuckAfterMs: STUCK_AFTER_MS, limit: ACCOUNTS_PER_TICK });
-    const slot = Math.floor(now().getTime() / STUCK_AFTER_MS);
     for (const { accountId, isStuck } of accounts)
       await enqueue(
         foldEvents,
         { accountId },
-        isStuck ? { dedupe: false, id: `fold-${accountKey(accountId)}-${slot}` } : {},
+        isStuck ? ownJob("fold", accountId, STUCK_AFTER_MS, now()) : {},
       );
     return { lagging: accounts.length, stuck: accounts.filter((account) => account.isStuck).length };
   },
 });
-
-/** An account id as part of a job id, which may not hold a colon. */
-export const accountKey = (accountId: string) => Buffer.from(accountId).toString("base64url");

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { accountsToRebuild } from "../db/conversations/marks.js";
 import { defineJob } from "./define-job.js";
-import { accountKey } from "./find-lag.js";
+import { ownJob } from "./own-job.js";
 import { rebuildConversationsJob } from "./rebuild-conversations.js";
 
 /** Accounts woken per tick; the rest is found by the next one. */
@@ -13,9 +13,8 @@ const STUCK_AFTER_MS = 10 * 60_000;
 
 /**
  * Wakes the rebuild of every account whose chats wait: the wake-up got lost, the fold made room for others after it
- * had marked them, or the account's settings have changed. Where the wait is long it does not trust the dedupe key
- * either, since the key of a job that the queue has lost would refuse a new one for ever. A rebuild too many finds
- * nothing to do. Idempotent. Cost: one index probe per account.
+ * had marked them, or the account's settings have changed. A rebuild too many finds nothing to do.
+ * Idempotent. Cost: one index probe per account.
  */
 export const findStaleConversations = defineJob({
   kind: "conversations.find-stale",
@@ -30,12 +29,11 @@ export const findStaleConversations = defineJob({
       stuckAfterMs: STUCK_AFTER_MS,
       limit: ACCOUNTS_PER_TICK,
     });
-    const slot = Math.floor(now().getTime() / STUCK_AFTER_MS);
     for (const { accountId, isStuck } of accounts)
       await enqueue(
         rebuildConversationsJob,
         { accountId },
-        isStuck ? { dedupe: false, id: `conversations-${accountKey(accountId)}-${slot}` } : {},
+        isStuck ? ownJob("conversations", accountId, STUCK_AFTER_MS, now()) : {},
       );
     return { waiting: accounts.length, stuck: accounts.filter((account) => account.isStuck).length };
   },

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { accountsToSettle } from "../db/rollups/settle.js";
 import { defineJob } from "./define-job.js";
-import { accountKey } from "./find-lag.js";
+import { ownJob } from "./own-job.js";
 import { settleRollupsJob } from "./settle-rollups.js";
 
 /** Accounts woken per tick, those that have waited longest; the rest is found by the next one. */
@@ -10,9 +10,8 @@ const ACCOUNTS_PER_TICK = 500;
 const WAITED_MS = 60_000;
 
 /**
- * Wakes the settling of every account whose differences have waited for a minute. A job that the queue has lost keeps
- * its dedupe key, so each minute has a name of its own. One too many finds nothing to do. Idempotent. Cost: one index
- * range over the accounts that wait.
+ * Wakes the settling of every account whose differences have waited for a minute. One too many finds nothing to
+ * do. Idempotent. Cost: one index range over the accounts that wait.
  */
 export const findUnsettled = defineJob({
   kind: "rollups.find-unsettled",
@@ -23,13 +22,8 @@ export const findUnsettled = defineJob({
   schedule: { cron: "*/15 * * * * *", payload: {} },
   async run(_payload, { db, enqueue, now }) {
     const accounts = await accountsToSettle(db, { waitedMs: WAITED_MS, limit: ACCOUNTS_PER_TICK });
-    const slot = Math.floor(now().getTime() / WAITED_MS);
     for (const accountId of accounts)
-      await enqueue(
-        settleRollupsJob,
-        { accountId },
-        { dedupe: false, id: `settle-${accountKey(accountId)}-${slot}` },
-      );
+      await enqueue(settleRollupsJob, { accountId }, ownJob("settle", accountId, WAITED_MS, now()));
     return { waiting: accounts.length };
   },
 });

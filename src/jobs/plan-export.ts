@@ -2,6 +2,7 @@ import type { KeyRange, RowKey, Rows } from "../db/datasets/dataset.js";
 import type { HeldSnapshot } from "../db/held-snapshot.js";
 import { layOutParts, readParts } from "../db/queries/export-parts.js";
 import type { JobContext } from "./define-job.js";
+import { Interrupted } from "./interrupted.js";
 import type { RunWork } from "./with-run.js";
 
 /**
@@ -42,7 +43,8 @@ export async function planExport(
   if (rows.key)
     progress.totalRows = ranges.length * (partRows ?? 0) + (await countFrom(rows, from, snapshot, signal));
   ranges.push({ from });
-  if (ranges.length > 1) await layOutParts(db, claim, layout, ranges, nextCursor);
+  if (ranges.length > 1 && !(await layOutParts(db, claim, layout, ranges, nextCursor)))
+    throw new Interrupted("fenced", "another worker holds this run");
   return { parts: ranges.length, nextCursor };
 }
 

@@ -13,10 +13,10 @@ export const runPaths: Readonly<Record<RunKind, string>> = {
 /** A run as its users see it, over HTTP and in what is sent to them. `outlook`: of one that is queued. */
 export function presentRun(run: Run, outlook: Outlook | null): Record<string, unknown> {
   const self = `${runPaths[run.kind]}/${run.run_id}`;
-  const { artifact } = run;
+  const { file } = run;
   const isOpen = run.status === "queued" || run.status === "running";
   const endedBadly = run.status === "failed" || run.status === "cancelled";
-  const hasFile = artifact !== null && !artifact.removed;
+  const hasFile = file !== null && !file.removed;
   return {
     id: run.run_id,
     kind: run.kind,
@@ -28,13 +28,13 @@ export function presentRun(run: Run, outlook: Outlook | null): Record<string, un
     attempt: run.attempt,
     max_attempts: run.max_attempts,
     progress: presentProgress(run, outlook),
-    artifact: artifact && {
-      file_name: artifact.file_name,
-      content_type: artifact.content_type,
-      bytes: artifact.bytes,
-      rows: artifact.rows,
-      sha256: artifact.sha256,
-      expires_at: artifact.expires_at,
+    artifact: file && {
+      file_name: file.file_name,
+      content_type: file.content_type,
+      bytes: file.bytes,
+      rows: file.rows,
+      sha256: file.sha256,
+      expires_at: file.expires_at,
     },
     ...(run.upload && { upload: { bytes: run.upload.bytes, sha256: run.upload.sha256 } }),
     result: run.result,

@@ -1,3 +1,4 @@
+import { readArtifact } from "../db/queries/artifacts.js";
 import type { Delivery } from "../db/queries/deliveries.js";
 import type { Run } from "../db/queries/runs.js";
 import { DeliveryFailure } from "../delivery/delivery-failure.js";
@@ -56,19 +57,20 @@ function mailOfSchedule(delivery: Delivery): MailContent {
 const localeOf = ({ mail }: Delivery) => (mail!.locale ?? "en") as MailLocale;
 
 async function attachmentOf(
-  { artifact }: Run,
+  run: Run,
   mailer: Mailer,
-  { artifacts, now }: Pick<JobContext, "artifacts" | "now">,
+  { db, artifacts, now }: Pick<JobContext, "db" | "artifacts" | "now">,
 ): Promise<Mail["attachment"] | undefined> {
-  if (!artifact || artifact.removed || new Date(artifact.expires_at) <= now()) return undefined;
-  if (artifact.bytes > mailer.attachmentMaxBytes) return undefined;
-  const content = await openSegments(artifacts, artifact.segments);
+  const { file } = run;
+  if (!file || file.removed || new Date(file.expires_at) <= now()) return undefined;
+  if (file.bytes > mailer.attachmentMaxBytes) return undefined;
+  const content = await openSegments(artifacts, (await readArtifact(db, run))!.segments);
   if (!content) throw new DeliveryFailure("file_missing");
-  return { name: artifact.file_name, contentType: artifact.content_type, content };
+  return { name: file.file_name, contentType: file.content_type, content };
 }
 
 function factsOf(run: Run, where: NonNullable<MailFacts["file"]>["where"]): MailFacts {
-  const { artifact, error } = run;
+  const { file, error } = run;
   // As it was asked for, and so as it was checked then.
   const asked = run.params as Partial<Record<"template" | "dataset" | "from" | "to" | "time_zone", string>>;
   return {
@@ -78,14 +80,7 @@ function factsOf(run: Run, where: NonNullable<MailFacts["file"]>["where"]): Mail
     what: asked.template ?? asked.dataset ?? "",
     ...(asked.from && asked.to && { period: { from: new Date(asked.from), to: new Date(asked.to) } }),
     timeZone: asked.time_zone ?? "UTC",
-    ...(artifact && {
-      file: {
-        name: artifact.file_name,
-        rows: artifact.rows,
-        bytes: artifact.bytes,
-        where,
-      },
-    }),
+    ...(file && { file: { name: file.file_name, rows: file.rows, bytes: file.bytes, where } }),
     ...(error && { error }),
   };
 }

@@ -32,18 +32,19 @@ export interface RunWork {
 export interface RunOutcome {
   artifact?: Artifact;
   result?: Record<string, unknown>;
+  /** The file is made of what other workers may have stored, and whoever has the run now may need. */
+  inParts?: boolean;
 }
 
 /**
  * Works on one run: claims it under a new fence, keeps its heartbeat, and makes the outcome visible in one conditional
  * statement. A run that is finished, cancelled or of another generation is left alone, and a worker that was taken for
- * dead finds its fence gone: it publishes nothing. `discard` cleans up what such a worker made, which is its file.
+ * dead finds its fence gone: it publishes nothing, and removes what it alone has made.
  */
 export async function withRun(
   key: RunKey,
   context: JobContext,
   work: (work: RunWork) => Promise<RunOutcome>,
-  discard: (outcome: RunOutcome) => Promise<void> = removeOutcome(context),
 ): Promise<Record<string, unknown>> {
   const run = await claimRun(context.db, key, context.worker);
   if (!run) return { skipped: "nothing to do" };
@@ -54,10 +55,13 @@ export async function withRun(
   const startedAtMs = performance.now();
   let tookMs: number | undefined;
   try {
-    const outcome = await work({ run, claim, signal, progress });
+    const { inParts, ...outcome } = await work({ run, claim, signal, progress });
+    const discard = async () => {
+      if (outcome.artifact && !inParts) await removeFile(context.artifacts, outcome.artifact);
+    };
     await heart.stop();
     if (signal.aborted) {
-      await discard(outcome);
+      await discard();
       throw signal.reason;
     }
     const published = await settleRun(context.db, claim, { status: "succeeded", ...outcome }, progress);
@@ -66,7 +70,7 @@ export async function withRun(
       await wakeDeliveries(run, context);
       return { run: key.runId, rows: progress.rows, bytes: progress.bytes };
     }
-    await discard(outcome);
+    await discard();
     return await afterLosing(context, claim);
   } catch (error) {
     await heart.stop();
@@ -190,12 +194,6 @@ export async function giveUpRun(
   log.error(poisoned ? "run parked" : "run given up", { ...key, error });
   await admit(run.kind, run.account_id);
 }
-
-const removeOutcome =
-  ({ artifacts }: JobContext) =>
-  async ({ artifact }: RunOutcome) => {
-    if (artifact) await removeFile(artifacts, artifact);
-  };
 
 async function sendBeat(
   { db, log }: JobContext,

@@ -102,6 +102,22 @@ describe("quotas", () => {
     expect((await send("POST", "/analytics/reports", report)).status).toBe(202);
   });
 
+  it("bound retries as they bound what is new", async () => {
+    await quotas({ max_waiting: 1, max_running: 0 });
+    const ask = async () => (await send("POST", "/analytics/exports", order)).json.id as string;
+    const act = (id: string, action: string) => send("POST", `/analytics/exports/${id}/${action}`);
+    const first = await ask();
+    await act(first, "cancel");
+    const second = await ask();
+    const refused = await act(first, "retry");
+    expect([refused.status, refused.json.code, refused.headers.get("retry-after")]).toEqual([
+      ...[429, "too_many_waiting", "60"],
+    ]);
+    await act(second, "cancel");
+    expect((await act(first, "retry")).status).toBe(202);
+    expect((await act(second, "retry")).status).toBe(429);
+  });
+
   it("stop an account whose cap is 0, and let it go on", async () => {
     await quotas({ max_running: 0 });
     const { id } = (await send("POST", "/analytics/exports", order)).json;

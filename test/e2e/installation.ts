@@ -2,13 +2,13 @@ import { readdir, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
-import type { Run as RunRow } from "../../src/db/queries/runs.js";
 import { createQueues } from "../../src/jobs/queue.js";
 import { sweepFiles } from "../../src/jobs/sweep-files.js";
 import { testConfigFolder } from "../support/app.js";
 import { compile } from "../support/compile.js";
 import { openTestDb, silentLog, type TestDb } from "../support/postgres.js";
 import { startRedis, type TestRedis } from "../support/redis.js";
+import type { WholeRun } from "../support/work.js";
 import {
   type Api,
   apiOf,
@@ -70,7 +70,7 @@ export interface Installation {
   /** Asks for a file of the same messages as an export. */
   orderExport(): Promise<Run>;
   /** What the database says of a run. */
-  row(runId: string): Promise<RunRow>;
+  row(runId: string): Promise<WholeRun>;
   /** The worker that has the run, as soon as so many bytes of its file are written, by whomever. */
   writerOf(runId: string, bytes: number): Promise<Process>;
   /** Names of the files that exist for a run, finished or not. */
@@ -184,7 +184,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
         });
         try {
           const id = `sweep-for-${runId}`;
-          await queues.enqueue(sweepFiles, {}, { id });
+          await queues.enqueue(sweepFiles, { slice: runId[0] }, { id });
           await until(
             "the files are swept",
             async () => (await queues.stateOf("maintenance", id)) === "completed",

@@ -208,21 +208,23 @@ for (const [title, isThere, open] of places)
       const [dead, live] = [store.newKey("dead/1"), store.newKey("live/1")];
       for (const name of [dead, live]) await store.write(name, Readable.from([Buffer.from("x")]));
       const asked: string[] = [];
-      const sweep = (now: Date) =>
+      const sweep = (prefix: string, before: Date) =>
         store.sweep(
+          prefix,
           async (keys) => {
             asked.push(...keys);
             return new Set([live]);
           },
-          3_600_000,
-          now,
+          before,
         );
-      expect(await sweep(new Date())).toBe(0);
-      const later = new Date(Date.now() + 7_200_000);
-      expect(await sweep(later)).toBe(1);
+      expect(await sweep("", new Date(Date.now() - 3_600_000))).toBe(0);
+      const later = new Date(Date.now() + 3_600_000);
+      expect(await sweep("l", later)).toBe(0);
+      expect(asked.splice(0)).toEqual([live]);
+      expect(await sweep("", later)).toBe(1);
       expect(asked.sort()).toEqual([dead, live]);
       expect([await store.size(dead), await store.size(live)]).toEqual([undefined, 1]);
-      expect(await sweep(later)).toBe(0);
+      expect(await sweep("d", later)).toBe(0);
       await store.remove(live);
     });
 

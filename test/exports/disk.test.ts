@@ -65,6 +65,7 @@ const nothingLive = async () => new Set<string>();
 
 describe("sweep", () => {
   const HOUR = 3_600_000;
+  const ago = (ms: number) => new Date(Date.now() - ms);
 
   test("removes old parts and files that nobody knows, and keeps the rest", async () => {
     const store = createDiskStore(root);
@@ -79,18 +80,26 @@ describe("sweep", () => {
       asked.push(...asking);
       return new Set(asking.filter((key) => key.startsWith("b/live")));
     };
-    expect(await store.sweep(isLive, HOUR, new Date())).toBe(2);
+    expect(await store.sweep("", isLive, ago(HOUR))).toBe(2);
     expect((await files()).sort()).toEqual(["live", "live-part.part", "young", "young-part.part"]);
     expect(asked.sort()).toEqual(["a/1", "a/2", "b/live", "b/live-part"]);
-    expect(await store.sweep(isLive, HOUR, new Date())).toBe(0);
+    expect(await store.sweep("", isLive, ago(HOUR))).toBe(0);
+  });
+
+  test("leaves alone what is not named so", async () => {
+    const store = createDiskStore(root);
+    for (const key of ["a1/1", "a2/1", "b1/1", "b1/a"]) await place(key, 2 * HOUR);
+    expect(await store.sweep("a", nothingLive, ago(HOUR))).toBe(2);
+    expect((await files()).sort()).toEqual(["1", "a"]);
+    expect(await store.sweep("c", nothingLive, ago(HOUR))).toBe(0);
   });
 
   test("removes folders once they have been empty for that long", async () => {
     const store = createDiskStore(root);
     await place("a/1", 2 * HOUR);
-    await store.sweep(nothingLive, HOUR, new Date());
+    await store.sweep("", nothingLive, ago(HOUR));
     expect(await readdir(root)).toEqual(["a"]);
-    await store.sweep(nothingLive, HOUR, new Date(Date.now() + 2 * HOUR));
+    await store.sweep("", nothingLive, ago(-HOUR));
     expect(await readdir(root)).toEqual([]);
   });
 
@@ -98,8 +107,8 @@ describe("sweep", () => {
     await place("outside/1", 2 * HOUR);
     await mkdir(join(root, "store"));
     await symlink(join(root, "outside"), join(root, "store", "link"));
-    expect(await createDiskStore(join(root, "store")).sweep(nothingLive, HOUR, new Date())).toBe(0);
-    expect(await createDiskStore(join(root, "missing")).sweep(nothingLive, HOUR, new Date())).toBe(0);
+    expect(await createDiskStore(join(root, "store")).sweep("", nothingLive, ago(HOUR))).toBe(0);
+    expect(await createDiskStore(join(root, "missing")).sweep("", nothingLive, ago(HOUR))).toBe(0);
     expect(await readdir(join(root, "outside"))).toEqual(["1"]);
   });
 });

@@ -157,6 +157,21 @@ describe("an export in parts", () => {
     expect((await contentOf(key)).consistency).toBe("per_part");
   });
 
+  it("looks for the files of its parts before it joins them, 16 at a time", async () => {
+    const key = await order();
+    let [now, most, all] = [0, 0, 0];
+    const size = async (file: string) => {
+      [now, all] = [now + 1, all + 1];
+      most = Math.max(most, now);
+      const bytes = await test.artifacts.size(file);
+      now--;
+      return bytes;
+    };
+    const one = { ...settings, exportPartRows: 1 };
+    await build(key, { settings: one, artifacts: { ...test.artifacts, size } });
+    expect([all, most]).toEqual([rows, Math.min(rows, 16)]);
+  });
+
   it("is laid out anew while no part is done", async () => {
     const key = await order();
     beforeRead = async () => {

@@ -1,8 +1,10 @@
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
-import { claimPart, layOutParts, readParts } from "../../src/db/queries/export-parts.js";
+import { claimPart, layOutParts, readParts, reopenParts } from "../../src/db/queries/export-parts.js";
 import { claimRun, type RunKey, requestCancel, restartRun } from "../../src/db/queries/runs.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
@@ -92,12 +94,44 @@ it("a cancelled attempt that cleans up late leaves the parts of the retry alone"
   expect(await readParts(test.db, key)).toHaveLength(2);
 });
 
+it("a worker whose run was taken over lays nothing out in place of the other's parts", async () => {
+  const key = await test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
+  const copy = createCopySource(test.pool);
+  const takenOver: JobContext["copy"] = {
+    ...copy,
+    async holdSnapshot() {
+      const run = (await claimRun(test.db, key, "two"))!;
+      await layOutParts(test.db, { ...key, fence: run.fence }, "two", [{ to: ["2025-03-02", ""] }, {}]);
+      return copy.holdSnapshot();
+    },
+  };
+  const { result } = await test.work(buildExport, key, { settings, copy: takenOver });
+  expect(result).toEqual({ skipped: "fenced" });
+  expect((await readParts(test.db, key)).map(({ layout }) => layout)).toEqual(["two", "two"]);
+});
+
+it("a part that was built again meanwhile is not lost with its first file", async () => {
+  const key = await brokenOff();
+  await reopenParts(test.db, key, ["the file of another attempt"]);
+  expect((await readParts(test.db, key)).filter((part) => part.done_at)).toHaveLength(1);
+});
+
 it("a part whose file is gone is built again by the next attempt", async () => {
   const key = await brokenOff();
   await test.artifacts.remove((await readParts(test.db, key)).find((part) => part.key)!.key!);
   await test.work(buildExport, key, { settings }).catch(() => {});
   await test.work(buildExport, key, { settings }).catch(() => {});
   expect((await test.run(key)).status).toBe("succeeded");
+});
+
+it("a part whose file is not what was stored is built again by the next attempt", async () => {
+  const key = await brokenOff();
+  const { key: file, bytes } = (await readParts(test.db, key)).find((part) => part.key)!;
+  await writeFile(join(test.artifactRoot, file!), Buffer.alloc(bytes, "x"));
+  await expect(test.work(buildExport, key, { settings })).rejects.toThrow(`not what was stored: ${file}`);
+  await test.work(buildExport, key, { settings });
+  expect((await test.run(key)).artifact?.rows).toBe(rows);
+  expect((await test.file(key)).toString()).not.toContain("xxx");
 });
 
 it("parts that another release has made otherwise are not joined with ours", async () => {

@@ -59,7 +59,7 @@ describe("what is due", () => {
     expect(asked[0]!.payload).toEqual(target);
     expect(asked[0]!.options).toEqual({
       dedupe: false,
-      id: expect.stringMatching(/^deliver-c2hvcA-.*-\d+$/),
+      id: expect.stringMatching(/^deliver-.*-c2hvcA-\d+$/),
     });
     expect((await find()).asked[0]!.options!.id).toBe(asked[0]!.options!.id);
   });

@@ -119,19 +119,6 @@ describe("the quota of an account", () => {
     await changeFiles(test.db, "shop", { quota_bytes: 0 });
     expect(await allowance()).toMatchObject({ quotaBytes: 0 });
   });
-
-  it("is counted by an index of the account's files", async () => {
-    await test.pool.query(
-      `insert into runs (account_id, kind, status, params, requested_by)
-       select 'account ' || n % 500, 'report', 'succeeded', '{}', 'test' from generate_series(1, 20000) n;
-       analyze runs`,
-    );
-    const { rows } = await test.pool.query(
-      `explain select sum((artifact ->> 'bytes')::bigint) from runs
-       where account_id = 'shop' and artifact is not null and not artifact ? 'removed'`,
-    );
-    expect(JSON.stringify(rows)).toContain("runs_by_live_artifact");
-  });
 });
 
 async function failedWithOwn(key: RunKey, quota: number): Promise<void> {

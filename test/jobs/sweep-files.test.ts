@@ -1,12 +1,11 @@
 import { mkdir, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Run } from "../../src/db/queries/runs.js";
 import { claimRun, type RunKey } from "../../src/db/queries/runs.js";
 import { segmentKeys } from "../../src/exports/artifacts/segments.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import { sweepFiles } from "../../src/jobs/sweep-files.js";
-import { openWork, seedMessages, seedRange, type TestWork } from "../support/work.js";
+import { openWork, seedMessages, seedRange, type TestWork, type WholeRun } from "../support/work.js";
 
 let test: TestWork;
 beforeAll(async () => {
@@ -37,7 +36,7 @@ const touch = (key: string, hoursAgo: number) => {
 };
 const has = async (key: string) => (await test.artifacts.size(key)) !== undefined;
 
-const keyOf = ({ artifact }: Run) => segmentKeys(artifact!.segments)[0]!;
+const keyOf = ({ artifact }: WholeRun) => segmentKeys(artifact!.segments)[0]!;
 
 describe("the sweep of files", () => {
   it("removes expired artifacts, their runs stay and say so", async () => {
@@ -56,6 +55,15 @@ describe("the sweep of files", () => {
     expect(await test.run(old)).toEqual(run);
   });
 
+  it("removes all that have expired, however many there are", async () => {
+    await test.pool.query(
+      `insert into runs (account_id, kind, status, params, requested_by, artifact)
+       select 'shop', 'export', 'succeeded', '{}', 'test',
+              '{"segments": [], "bytes": 1, "expires_at": "2025-01-01T00:00:00.000Z"}' from generate_series(1, 250)`,
+    );
+    expect((await test.work(sweepFiles, {})).result).toMatchObject({ expired: 250 });
+  });
+
   it("removes what no run names, an hour after it was written", async () => {
     const done = await published();
     const kept = keyOf(await test.run(done));
@@ -69,7 +77,7 @@ describe("the sweep of files", () => {
       await leave(`${nobody}/2.part`, 1.1),
     ];
     const stays = [kept, await leave(`${nobody}/3`, 0.9), await leave(`${running.runId}/1`, 5)];
-    const { result } = await test.work(sweepFiles, {});
+    const { result } = await test.work(sweepFiles, { slice: "" });
     expect(result).toMatchObject({ orphans: 3 });
     expect(await Promise.all(stays.map(has))).toEqual([true, true, true]);
     expect(await Promise.all(gone.map((key) => has(key.replace(/\.part$/, ""))))).toEqual([
@@ -77,22 +85,34 @@ describe("the sweep of files", () => {
       false,
       false,
     ]);
-    expect((await test.work(sweepFiles, {})).result).toMatchObject({ orphans: 0 });
+    expect((await test.work(sweepFiles, { slice: "" })).result).toMatchObject({ orphans: 0 });
+  });
+
+  it("looks for them among the runs whose turn it is: all have theirs within four hours", async () => {
+    for (const digit of "0123456789abcdef") await leave(`${digit}0000000-0000-4000-8000-000000000000/1`, 5);
+    const at = Date.parse("2026-01-15T10:00:30Z");
+    const orphansAt = async (minutes: number) => {
+      const job = { id: "sweep", addedAt: new Date(at + minutes * 60_000), isLastAttempt: false };
+      return (await test.work(sweepFiles, {}, { job })).result.orphans;
+    };
+    for (let quarter = 0; quarter < 16; quarter++) expect(await orphansAt(quarter * 15)).toBe(1);
+    expect(await orphansAt(16 * 15)).toBe(0);
   });
 
   it("is not held up by a file that somebody else put there", async () => {
     const stranger = await leave("README.txt", 48);
     const orphan = await leave("00000000-0000-4000-8000-000000000001/1", 48);
-    expect((await test.work(sweepFiles, {})).result).toMatchObject({ orphans: 1 });
+    expect((await test.work(sweepFiles, { slice: "" })).result).toMatchObject({ orphans: 1 });
     expect([await has(stranger), await has(orphan)]).toEqual([true, false]);
   });
 
-  it("forgets idempotency keys after a day", async () => {
+  it("forgets idempotency keys after a day, however many there are", async () => {
     await test.pool.query(
       `insert into idempotency_keys (scope, key, body_hash, created_at)
-       values ('s', 'old', '\\x00', now() - interval '25 hours'), ('s', 'new', '\\x00', now() - interval '23 hours')`,
+       select 's', 'old ' || n, '\\x00'::bytea, now() - interval '25 hours' from generate_series(1, 2500) n
+       union all select 's', 'new', '\\x00', now() - interval '23 hours'`,
     );
-    expect((await test.work(sweepFiles, {})).result).toMatchObject({ keys: 1 });
+    expect((await test.work(sweepFiles, {})).result).toMatchObject({ keys: 2_500 });
     expect((await test.work(sweepFiles, {})).result).toMatchObject({ keys: 0 });
     expect((await test.pool.query("select key from idempotency_keys")).rows).toEqual([{ key: "new" }]);
   });

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
-import type { Run } from "../../src/db/queries/runs.js";
 import { claimRun, type RunKey, requestCancel, restartRun } from "../../src/db/queries/runs.js";
+import type { Artifact } from "../../src/db/schema.js";
 import { PermanentJobError } from "../../src/errors.js";
 import { segmentKeys } from "../../src/exports/artifacts/segments.js";
 import { buildExport } from "../../src/jobs/build-export.js";
@@ -13,7 +13,7 @@ import { runKey } from "../../src/jobs/run-key.js";
 import { giveUpRun, type RunWork, withRun } from "../../src/jobs/with-run.js";
 import { binaryRows } from "../exports/binary-rows.js";
 import { silentLog } from "../support/postgres.js";
-import { openWork, seedMessages, seedRange, type TestWork } from "../support/work.js";
+import { openWork, seedMessages, seedRange, type TestWork, type WholeRun } from "../support/work.js";
 
 let test: TestWork;
 beforeAll(async () => {
@@ -51,7 +51,7 @@ function endless() {
   return { job, started };
 }
 
-const keyOf = ({ artifact }: Run) => segmentKeys(artifact!.segments)[0]!;
+const keyOf = ({ artifact }: WholeRun) => segmentKeys(artifact!.segments)[0]!;
 
 describe("a worker that was taken for dead", () => {
   it("publishes nothing and leaves no file", async () => {
@@ -109,29 +109,27 @@ describe("a cancel", () => {
     expect(await test.run(key)).toEqual(run);
   });
 
-  it("that comes when the work has just ended leaves no file either", async () => {
+  it.each([
+    { inParts: false, title: "leaves no file either" },
+    { inParts: true, title: "leaves what others have made of it to whoever has the run" },
+  ])("that comes when the work has just ended $title", async ({ inParts }) => {
     const key = await newRun();
-    const discarded: object[] = [];
-    const outcome = { result: { file: "finished" } };
+    const file = { key: `${key.runId}/1`, bytes: 4 };
     const job = defineJob({
       kind: "test.run",
       queue: "exports",
       payload: runKey,
       run: (payload, context) =>
-        withRun(
-          payload,
-          context,
-          async ({ signal }) => {
-            await requestCancel(test.db, key.accountId, key.runId);
-            await once(signal, "abort");
-            return outcome;
-          },
-          async (made) => void discarded.push(made),
-        ),
+        withRun(payload, context, async ({ signal }) => {
+          await context.artifacts.write(file.key, Readable.from([Buffer.from("rows")]));
+          await requestCancel(test.db, key.accountId, key.runId);
+          await once(signal, "abort");
+          return { artifact: { segments: [file] } as Artifact, inParts };
+        }),
     });
     expect((await test.work(job, key)).result).toEqual({ cancelled: true });
-    expect(discarded).toEqual([outcome]);
-    expect(await test.run(key)).toMatchObject({ status: "cancelled", result: null });
+    expect((await test.artifacts.size(file.key)) !== undefined).toBe(inParts);
+    expect(await test.run(key)).toMatchObject({ status: "cancelled", artifact: null });
   });
 
   it("ends a queued run at once", async () => {

@@ -8,7 +8,7 @@ import { ensureAccounts } from "../../src/db/queries/accounts.js";
 import { insertEvents, type NewEvent } from "../../src/db/queries/insert-events.js";
 import { insertRun, type Run, type RunKey } from "../../src/db/queries/runs.js";
 import { settleRollups } from "../../src/db/rollups/settle.js";
-import type { RunKind } from "../../src/db/schema.js";
+import type { Artifact, RunKind } from "../../src/db/schema.js";
 import { createEgress } from "../../src/delivery/egress.js";
 import type { ArtifactStore } from "../../src/exports/artifacts/artifact-store.js";
 import { createDiskStore } from "../../src/exports/artifacts/disk.js";
@@ -28,6 +28,9 @@ export interface Worked {
   enqueued: Enqueued[];
 }
 
+/** A run with everything that its row has of its file. */
+export type WholeRun = Run & { artifact: Artifact | null };
+
 export interface TestWork extends TestDb {
   artifacts: ArtifactStore;
   artifactRoot: string;
@@ -38,7 +41,7 @@ export interface TestWork extends TestDb {
     overrides?: Partial<JobContext>,
   ): Promise<Worked>;
   insertRun(kind: RunKind, accountId: string, params: Record<string, unknown>): Promise<RunKey>;
-  run(key: RunKey): Promise<Run>;
+  run(key: RunKey): Promise<WholeRun>;
   /** The bytes of a run's file; throws when there is none. */
   file(key: RunKey): Promise<Buffer>;
 }

@@ -7,7 +7,7 @@ import { Conflict, NotFound } from "../../errors.js";
 import { sendDeliveries } from "../../jobs/send-deliveries.js";
 import { requireAccount } from "../identity.js";
 import { readQuery } from "../input.js";
-import { decodeCursor, pageParameters, toPage } from "../pagination.js";
+import { newestFirst, pageParameters } from "../pagination.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
 import { accountIdText, scopeOf } from "./accounts.js";
 
@@ -19,7 +19,6 @@ const listParameters = z.strictObject({
   run_id: z.guid().toLowerCase().optional(),
   status: z.enum(["pending", "delivered", "failed", "cancelled"]).optional(),
 });
-const cursorShape = z.tuple([z.iso.datetime(), z.uuid()]);
 
 export function deliveryRoutes(context: Context): Route[] {
   const { db } = context;
@@ -37,19 +36,14 @@ export function deliveryRoutes(context: Context): Route[] {
       async handler(request, response) {
         const query = readQuery(request, listParameters);
         requireAccount(request.identity, query.account_id);
-        const before = query.cursor === undefined ? undefined : decodeCursor(cursorShape, query.cursor);
-        const rows = await listDeliveries(db, {
-          accountId: query.account_id,
-          runId: query.run_id,
-          status: query.status,
-          before: before && { createdAt: new Date(before[0]), deliveryId: before[1] },
-          limit: query.limit + 1,
-        });
+        const { account_id: accountId, run_id: runId, status } = query;
         response.json(
-          toPage(rows, query.limit, presentDelivery, (row) => [
-            row.created_at.toISOString(),
-            row.delivery_id,
-          ]),
+          await newestFirst(
+            query,
+            (page) => listDeliveries(db, { accountId, runId, status, ...page }),
+            presentDelivery,
+            (row) => row.delivery_id,
+          ),
         );
       },
     }),

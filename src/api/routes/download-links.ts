@@ -15,7 +15,7 @@ import { downloadUrl } from "../../exports/artifacts/download-url.js";
 import { readJsonBody } from "../body.js";
 import { withIdempotency } from "../idempotency.js";
 import { parseInput, readQuery } from "../input.js";
-import { decodeCursor, pageParameters, toPage } from "../pagination.js";
+import { decodeCursor, newestFirst, pageParameters, toPage } from "../pagination.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
 import { requireFile, scopeOf } from "./runs.js";
 
@@ -31,7 +31,6 @@ const newLink = z.strictObject({
     .default(DAY_SECONDS),
   max_downloads: z.int().min(1).max(1_000_000).optional(),
 });
-const linkCursor = z.tuple([z.iso.datetime(), z.uuid()]);
 const useCursor = z.int().min(0);
 
 /** Links that give the file of a report or export to whoever has them: made, listed, looked into and revoked. */
@@ -82,15 +81,16 @@ function routesOf(context: Context, kind: RunKind, path: string): Route[] {
       path: links,
       access: ["analyst"],
       async handler(request, response) {
-        const { limit, cursor } = readQuery(request, z.strictObject(pageParameters));
-        const place = cursor === undefined ? undefined : decodeCursor(linkCursor, cursor);
+        const query = readQuery(request, z.strictObject(pageParameters));
         const run = await find(request);
-        const rows = await listDownloadLinks(
-          db,
-          { accountId: run.account_id, runId: run.run_id },
-          { before: place && { createdAt: new Date(place[0]), linkId: place[1] }, limit: limit + 1 },
+        response.json(
+          await newestFirst(
+            query,
+            (page) => listDownloadLinks(db, { accountId: run.account_id, runId: run.run_id }, page),
+            presentLink,
+            (row) => row.link_id,
+          ),
         );
-        response.json(toPage(rows, limit, presentLink, (row) => [row.created_at.toISOString(), row.link_id]));
       },
     }),
     route({

@@ -86,7 +86,7 @@ async function follow(
   if (link.revoked_at) throw new Gone("link_revoked", "This link was revoked.");
   if (link.expires_at <= now)
     throw new Gone("link_expired", `This link expired at ${link.expires_at.toISOString()}.`);
-  const artifact = requireFile({ ...link, status: "succeeded" }, now);
+  const artifact = requireFile({ kind: link.kind, status: "succeeded", file: link.artifact }, now);
   if (!hasDownloadsLeft(link, now)) throw usedUp();
   const looks = request.method === "HEAD" || isKnown(request, artifact);
   if (!looks) use.range = wantedRange(request, artifact);

@@ -15,7 +15,7 @@ import { readJsonBody } from "../body.js";
 import { withIdempotency } from "../idempotency.js";
 import { generateKey, type Identity, identifierOf } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
-import { decodeCursor, pageParameters, toPage } from "../pagination.js";
+import { newestFirst, pageParameters } from "../pagination.js";
 import { pathUuid, type Route, route } from "../route.js";
 import { accountIdText, scopeOf } from "./accounts.js";
 
@@ -29,8 +29,6 @@ const newKey = z.strictObject({
   expires_at: z.iso.datetime({ offset: true }).nullable().optional(),
 });
 type NewKey = z.output<typeof newKey>;
-
-const cursorKey = z.tuple([z.iso.datetime(), z.uuid()]);
 
 export function keyRoutes(context: Context): Route[] {
   const { db } = context;
@@ -54,11 +52,16 @@ export function keyRoutes(context: Context): Route[] {
       path: "/analytics/keys",
       access: ["admin"],
       async handler(request, response) {
-        const { limit, cursor } = readQuery(request, z.strictObject(pageParameters));
-        const place = cursor === undefined ? undefined : decodeCursor(cursorKey, cursor);
-        const after = place && { createdAt: new Date(place[0]), keyId: place[1] };
-        const rows = await listApiKeys(db, { scope: scopeOf(request.identity), after, limit: limit + 1 });
-        response.json(toPage(rows, limit, presentKey, (row) => [row.created_at.toISOString(), row.key_id]));
+        const query = readQuery(request, z.strictObject(pageParameters));
+        const scope = scopeOf(request.identity);
+        response.json(
+          await newestFirst(
+            query,
+            (page) => listApiKeys(db, { scope, ...page }),
+            presentKey,
+            (row) => row.key_id,
+          ),
+        );
       },
     }),
     route({

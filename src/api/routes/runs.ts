@@ -5,8 +5,9 @@ import type { Db } from "../../db/client.js";
 import { fileAllowance } from "../../db/queries/account-files.js";
 import { type AccountRow, findAccount, queriedAccount } from "../../db/queries/accounts.js";
 import { outlookOf } from "../../db/queries/admission.js";
+import { readArtifact } from "../../db/queries/artifacts.js";
 import { findRun, insertRun, listRuns, type Run, requestCancel, restartRun } from "../../db/queries/runs.js";
-import type { Artifact, Role, RunKind, RunPriority } from "../../db/schema.js";
+import type { FileFacts, Role, RunKind, RunPriority, RunStatus } from "../../db/schema.js";
 import { Conflict, Gone, NotFound, TooManyRequests } from "../../errors.js";
 import type { NotifyTargets } from "../../jobs/notify-targets.js";
 import { presentRun, runPaths } from "../../jobs/present-run.js";
@@ -18,7 +19,7 @@ import { type Answer, withIdempotency } from "../idempotency.js";
 import { accountNotFound, type Identity, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
 import { requireReachable } from "../notify.js";
-import { decodeCursor, pageParameters, toPage } from "../pagination.js";
+import { newestFirst, pageParameters } from "../pagination.js";
 import { presentManifest } from "../present-manifest.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
 import { accountIdText } from "./accounts.js";
@@ -103,6 +104,8 @@ function routesOf(context: Context, resource: Resource): Route[] {
     if (!run) throw new NotFound("not_found", `There is no ${kind} with this id.`);
     return run;
   };
+  const artifactOf = async (run: Run) =>
+    requireFile({ ...run, file: await readArtifact(db, run) }, context.now());
   return [
     ...askRoute(context, resource),
     route({
@@ -112,20 +115,13 @@ function routesOf(context: Context, resource: Resource): Route[] {
       async handler(request, response) {
         const query = readQuery(request, listParameters);
         requireAccount(request.identity, query.account_id);
-        const before = query.cursor === undefined ? undefined : decodeCursor(cursorShape, query.cursor);
-        const rows = await listRuns(db, {
-          kind,
-          accountId: query.account_id,
-          status: query.status,
-          before: before && { createdAt: new Date(before[0]), runId: before[1] },
-          limit: query.limit + 1,
-        });
+        const { account_id: accountId, status } = query;
         response.json(
-          toPage(
-            rows,
-            query.limit,
+          await newestFirst(
+            query,
+            (page) => listRuns(db, { kind, accountId, status, ...page }),
             (run) => presentRun(run, null),
-            (run) => [run.created_at.toISOString(), run.run_id],
+            (run) => run.run_id,
           ),
         );
       },
@@ -162,14 +158,9 @@ function routesOf(context: Context, resource: Resource): Route[] {
             `This ${kind} kept ending its worker process; an operator has to start it again.`,
           );
         if (makesFile(kind)) await requireRoom(context, run.account_id);
-        const again = await restartRun(db, run.account_id, run.run_id);
-        if (!again && run.upload?.removed)
-          throw new Conflict("upload_gone", "The file is no longer there; send it again.");
-        if (!again)
-          throw new Conflict(
-            "run_not_ended_badly",
-            `Only a failed or cancelled ${kind} can be retried; this one is ${run.status}.`,
-          );
+        const maxWaiting = context.config.quotas.max_waiting;
+        const again = await restartRun(db, run.account_id, run.run_id, { maxWaiting });
+        if (!again) throw await whyNotAgain(context, await find(request));
         await dropEndedJob(context, again);
         await context.admission.admit(kind, run.account_id);
         response.status(202).json(await present(again));
@@ -184,8 +175,7 @@ function routesOf(context: Context, resource: Resource): Route[] {
             access: readers,
             stream: true,
             async handler(request, response) {
-              const run = await find(request);
-              await sendFile(request, response, artifacts, requireFile(run, context.now()));
+              await sendFile(request, response, artifacts, await artifactOf(await find(request)));
             },
           }),
           route({
@@ -194,12 +184,22 @@ function routesOf(context: Context, resource: Resource): Route[] {
             access: readers,
             async handler(request, response) {
               const run = await find(request);
-              requireFile(run, context.now());
-              response.json(presentManifest(run, run.artifact!));
+              response.json(presentManifest(run, await artifactOf(run)));
             },
           }),
         ]),
   ];
+}
+
+/** Why a run cannot be started over. */
+async function whyNotAgain(context: Context, { kind, status, upload, account_id }: Run): Promise<Error> {
+  if (upload?.removed) return new Conflict("upload_gone", "The file is no longer there; send it again.");
+  if (status === "failed" || status === "cancelled")
+    return tooManyWaiting(context, (await findAccount(context.db, account_id))!, kind);
+  return new Conflict(
+    "run_not_ended_badly",
+    `Only a failed or cancelled ${kind} can be retried; this one is ${status}.`,
+  );
 }
 
 /** The route that asks for a run with a JSON body. */
@@ -284,19 +284,18 @@ const listParameters = z.strictObject({
   account_id: accountIdText,
   status: z.enum(["queued", "running", "succeeded", "failed", "cancelled"]).optional(),
 });
-const cursorShape = z.tuple([z.iso.datetime(), z.uuid()]);
 
 export const scopeOf = (identity: Identity) =>
   identity.accounts === "all" ? undefined : [...identity.accounts];
 
 /** The file of a run; throws 410 when it had one, 409 while it has none. */
-export function requireFile(run: Pick<Run, "status" | "artifact" | "kind">, now: Date): Artifact {
-  if (run.status === "succeeded" && run.artifact) {
-    if (!run.artifact.removed && new Date(run.artifact.expires_at) > now) return run.artifact;
-    throw new Gone(
-      "artifact_expired",
-      `This file expired at ${run.artifact.expires_at}; run the ${run.kind} again.`,
-    );
-  }
-  throw new Conflict("not_ready", `There is no file: this ${run.kind} is ${run.status}.`);
+export function requireFile<File extends FileFacts>(
+  { status, kind, file }: { status: RunStatus; kind: RunKind; file: File | null },
+  now: Date,
+): File {
+  if (status !== "succeeded" || !file)
+    throw new Conflict("not_ready", `There is no file: this ${kind} is ${status}.`);
+  if (file.removed || new Date(file.expires_at) <= now)
+    throw new Gone("artifact_expired", `This file expired at ${file.expires_at}; run the ${kind} again.`);
+  return file;
 }

@@ -27,7 +27,7 @@ import { withIdempotency } from "../idempotency.js";
 import { accountNotFound, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
 import { requireReachable } from "../notify.js";
-import { decodeCursor, pageParameters, toPage } from "../pagination.js";
+import { decodeCursor, newestFirst, pageParameters, toPage } from "../pagination.js";
 import { presentFire, presentSchedule, presentSlot } from "../present-schedule.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
 import {
@@ -115,15 +115,15 @@ export function scheduleRoutes(context: Context): Route[] {
       async handler(request, response) {
         const query = readQuery(request, listParameters);
         requireAccount(request.identity, query.account_id);
-        const before = query.cursor === undefined ? undefined : decodeCursor(listCursor, query.cursor);
-        const rows = await listSchedules(db, {
-          accountId: query.account_id,
-          status: query.status,
-          before: before && { createdAt: new Date(before[0]), scheduleId: before[1] },
-          limit: query.limit + 1,
-        });
-        const keyOf = (row: Schedule) => [row.created_at.toISOString(), row.schedule_id];
-        response.json(toPage(rows, query.limit, presentSchedule, keyOf));
+        const { account_id: accountId, status } = query;
+        response.json(
+          await newestFirst(
+            query,
+            (page) => listSchedules(db, { accountId, status, ...page }),
+            presentSchedule,
+            (row) => row.schedule_id,
+          ),
+        );
       },
     }),
     route({
@@ -249,7 +249,6 @@ const listParameters = z.strictObject({
   account_id: accountIdText,
   status: z.enum(["active", "paused", "disabled"]).optional(),
 });
-const listCursor = z.tuple([z.iso.datetime(), z.uuid()]);
 
 const previewMessage = `must be a whole number from 1 to ${MAX_PREVIEW}`;
 const previewParameters = z.strictObject({

@@ -21,7 +21,7 @@ import { readJsonBody } from "../body.js";
 import { withIdempotency } from "../idempotency.js";
 import { accountNotFound, requireAccount } from "../identity.js";
 import { parseInput, readQuery } from "../input.js";
-import { decodeCursor, pageParameters, toPage } from "../pagination.js";
+import { newestFirst, pageParameters } from "../pagination.js";
 import { type ApiRequest, pathUuid, type Route, route } from "../route.js";
 import { accountIdText, scopeOf } from "./accounts.js";
 import { presentDelivery, wakeTarget } from "./deliveries.js";
@@ -49,7 +49,6 @@ const newEndpoint = z.strictObject({
 });
 const endpointChanges = z.strictObject(fields).partial().extend({ enabled: z.boolean().optional() });
 const listParameters = z.strictObject({ ...pageParameters, account_id: accountIdText });
-const cursorShape = z.tuple([z.iso.datetime(), z.uuid()]);
 
 export function webhookEndpointRoutes(context: Context): Route[] {
   const { db } = context;
@@ -99,17 +98,13 @@ export function webhookEndpointRoutes(context: Context): Route[] {
       async handler(request, response) {
         const query = readQuery(request, listParameters);
         requireAccount(request.identity, query.account_id);
-        const before = query.cursor === undefined ? undefined : decodeCursor(cursorShape, query.cursor);
-        const rows = await listEndpoints(db, {
-          accountId: query.account_id,
-          before: before && { createdAt: new Date(before[0]), endpointId: before[1] },
-          limit: query.limit + 1,
-        });
         response.json(
-          toPage(rows, query.limit, presentEndpoint, (row) => [
-            row.created_at.toISOString(),
-            row.endpoint_id,
-          ]),
+          await newestFirst(
+            query,
+            (page) => listEndpoints(db, { accountId: query.account_id, ...page }),
+            presentEndpoint,
+            (row) => row.endpoint_id,
+          ),
         );
       },
     }),

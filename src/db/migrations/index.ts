@@ -15,6 +15,7 @@ import * as deliveries from "./0013-deliveries.js";
 import * as reportTemplates from "./0014-report-templates.js";
 import * as changes from "./0015-changes.js";
 import * as messageChanges from "./0016-message-changes.js";
+import * as filesOfRuns from "./0017-files-of-runs.js";
 
 /** In order of application; a migration that has shipped is never edited. */
 export const migrations: Record<string, Migration> = {
@@ -34,4 +35,5 @@ export const migrations: Record<string, Migration> = {
   "0014-report-templates": reportTemplates,
   "0015-changes": changes,
   "0016-message-changes": messageChanges,
+  "0017-files-of-runs": filesOfRuns,
 };

@@ -61,7 +61,7 @@ const weightOf = (accountId: Expression<unknown>) =>
   sql<number>`coalesce((select (quotas ->> 'weight')::float8 from accounts where account_id = ${accountId}), 1)`;
 
 /** Whether one more run of the account may wait. Counts up to the bound in an index. */
-export function mayWaitSql(accountId: string, kind: RunKind, maxWaiting: number) {
+export function mayWaitSql(accountId: string, kind: RunKind | Expression<RunKind>, maxWaiting: number) {
   const bound = sql`coalesce((select (quotas ->> 'max_waiting')::int from accounts
                               where account_id = ${accountId}), ${maxWaiting})`;
   return sql<boolean>`

@@ -1,5 +1,6 @@
 import { type ExpressionBuilder, type Selectable, type SqlBool, sql } from "kysely";
 import type { Db } from "../client.js";
+import { isBehind, type NewestFirst } from "../newest-first.js";
 import type { Database, Role } from "../schema.js";
 
 export type ApiKeyRow = Selectable<Database["api_keys"]>;
@@ -54,24 +55,10 @@ export const findApiKeys = (db: Db, keyIds: readonly string[]): Promise<ApiKeyRo
     .execute();
 
 /** Newest first. */
-export async function listApiKeys(
-  db: Db,
-  page: { scope: KeyScope; after?: { createdAt: Date; keyId: string } | undefined; limit: number },
-): Promise<ApiKeyRow[]> {
-  const { after } = page;
-  return db
-    .selectFrom("api_keys")
-    .selectAll()
-    .where(withinScope(page.scope))
-    .$if(after !== undefined, (query) =>
-      query.where((eb) =>
-        eb(eb.refTuple("created_at", "key_id"), "<", eb.tuple(after!.createdAt, after!.keyId)),
-      ),
-    )
-    .orderBy("created_at", "desc")
-    .orderBy("key_id", "desc")
-    .limit(page.limit)
-    .execute();
+export async function listApiKeys(db: Db, page: { scope: KeyScope } & NewestFirst): Promise<ApiKeyRow[]> {
+  let query = db.selectFrom("api_keys").selectAll().where(withinScope(page.scope));
+  if (page.before) query = query.where(isBehind(page.before, "key_id"));
+  return query.orderBy("created_at", "desc").orderBy("key_id", "desc").limit(page.limit).execute();
 }
 
 /** The revoked key; undefined when there is none in the scope. A key revoked before keeps its first time. */

@@ -1,7 +1,8 @@
 import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
+import { isBehind, type NewestFirst } from "../newest-first.js";
 import type { Database, DeliveryStatus } from "../schema.js";
-import type { Run } from "./runs.js";
+import { type Run, runColumns } from "./runs.js";
 
 export type Delivery = Selectable<Database["deliveries"]>;
 
@@ -29,17 +30,12 @@ export async function listDeliveries(
     accountId: string;
     runId?: string | undefined;
     status?: DeliveryStatus | undefined;
-    before?: { createdAt: Date; deliveryId: string } | undefined;
-    limit: number;
-  },
+  } & NewestFirst,
 ): Promise<Delivery[]> {
   let query = db.selectFrom("deliveries").selectAll().where("account_id", "=", filter.accountId);
   if (filter.runId) query = query.where("run_id", "=", filter.runId);
   if (filter.status) query = query.where("status", "=", filter.status);
-  if (filter.before)
-    query = query.where(
-      sql<boolean>`(created_at, delivery_id) < (${filter.before.createdAt}, ${filter.before.deliveryId}::uuid)`,
-    );
+  if (filter.before) query = query.where(isBehind(filter.before, "delivery_id"));
   return query.orderBy("created_at", "desc").orderBy("delivery_id", "desc").limit(filter.limit).execute();
 }
 
@@ -117,7 +113,7 @@ export async function claimDeliveries(
 export async function runOfDelivery(db: Db, delivery: Delivery): Promise<Run | undefined> {
   return db
     .selectFrom("runs")
-    .selectAll()
+    .select(runColumns)
     .where("account_id", "=", delivery.account_id)
     .where("run_id", "=", delivery.run_id!)
     .where("generation", "=", delivery.generation!)

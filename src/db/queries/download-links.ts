@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
+import { isBehind, type NewestFirst } from "../newest-first.js";
 import type { Artifact, Database, RunKind } from "../schema.js";
+import { hasFile } from "./artifacts.js";
 
 export type DownloadLink = Selectable<Database["download_links"]>;
 export type DownloadUse = Selectable<Database["download_uses"]>;
@@ -35,10 +37,10 @@ export async function createDownloadLink(
     insert into download_links
       (account_id, run_id, secret_hash, requested_by, created_at, expires_at, max_downloads)
     select account_id, run_id, ${hashLinkSecret(secret)}, ${link.requestedBy}, date_trunc('milliseconds', now()),
-           least(${link.expiresAt}, (artifact ->> 'expires_at')::timestamptz), ${link.maxDownloads ?? null}::integer
+           least(${link.expiresAt}, file_expires_at::timestamptz), ${link.maxDownloads ?? null}::integer
     from runs
     where account_id = ${link.accountId} and run_id = ${link.runId}
-      and status = 'succeeded' and artifact is not null and not artifact ? 'removed'
+      and status = 'succeeded' and ${hasFile}
     returning *`.execute(db);
   const row = rows[0];
   return row && { row, linkId: row.link_id, secret, expiresAt: row.expires_at };
@@ -115,17 +117,14 @@ export async function recordUse(
 export async function listDownloadLinks(
   db: Db,
   run: { accountId: string; runId: string },
-  page: { before?: { createdAt: Date; linkId: string } | undefined; limit: number },
+  page: NewestFirst,
 ): Promise<DownloadLink[]> {
   let query = db
     .selectFrom("download_links")
     .selectAll()
     .where("account_id", "=", run.accountId)
     .where("run_id", "=", run.runId);
-  if (page.before)
-    query = query.where(
-      sql<boolean>`(created_at, link_id) < (${page.before.createdAt}, ${page.before.linkId}::uuid)`,
-    );
+  if (page.before) query = query.where(isBehind(page.before, "link_id"));
   return query.orderBy("created_at", "desc").orderBy("link_id", "desc").limit(page.limit).execute();
 }
 

@@ -25,14 +25,14 @@ const FENCES_PER_LAYOUT = 1_000_000;
 /** Rows of one statement. */
 const ROWS_PER_INSERT = 1_000;
 
-/** Lays an export out in parts, in place of those that there were. */
+/** Lays an export out in parts, in place of those that there were. False when somebody else has the run: the parts are theirs. */
 export async function layOutParts(
   db: Db,
   { accountId, runId, fence }: PartsKey & { fence: number },
   layout: string,
   ranges: readonly KeyRange[],
   nextCursor?: string,
-): Promise<void> {
+): Promise<boolean> {
   const rows = ranges.map(({ from, to }, part) => ({
     account_id: accountId,
     run_id: runId,
@@ -43,7 +43,11 @@ export async function layOutParts(
     to_key: to ? [...to] : null,
     next_cursor: nextCursor ?? null,
   }));
-  await db.transaction().execute(async (trx) => {
+  return db.transaction().execute(async (trx) => {
+    const { rows: held } = await sql`
+      select from runs where account_id = ${accountId} and run_id = ${runId} and fence = ${fence}
+      for share`.execute(trx);
+    if (held.length === 0) return false;
     await trx
       .deleteFrom("export_parts")
       .where("account_id", "=", accountId)
@@ -54,6 +58,7 @@ export async function layOutParts(
         .insertInto("export_parts")
         .values(rows.slice(at, at + ROWS_PER_INSERT))
         .execute();
+    return true;
   });
 }
 
@@ -181,18 +186,18 @@ export async function removeEndedParts(
   return rows.flatMap(({ key }) => key ?? []);
 }
 
-/** Has these parts built again: their files are not what was stored. */
+/** Has the parts built again whose files these are: they are not what was stored. */
 export async function reopenParts(
   db: Db,
   { accountId, runId }: PartsKey,
-  parts: readonly number[],
+  files: readonly string[],
 ): Promise<void> {
   await db
     .updateTable("export_parts")
     .set({ done_at: null, key: null, rows: 0, bytes: 0 })
     .where("account_id", "=", accountId)
     .where("run_id", "=", runId)
-    .where("part", "in", [...parts])
+    .where("key", "in", [...files])
     .execute();
 }
 

@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import type { Db } from "../client.js";
 import type { RunKind } from "../schema.js";
-import type { Run } from "./runs.js";
+import { type Run, runColumns } from "./runs.js";
 
 export interface ParkedFilter {
   accountId?: string | undefined;
@@ -13,7 +13,7 @@ export interface ParkedFilter {
 
 /** Runs that kept killing their workers, the newest first. Reads the partial index of parked runs. */
 export async function parkedRuns(db: Db, filter: ParkedFilter, limit: number): Promise<Run[]> {
-  let query = db.selectFrom("runs").selectAll().where("parked_at", "is not", null);
+  let query = db.selectFrom("runs").select(runColumns).where("parked_at", "is not", null);
   if (filter.accountId !== undefined) query = query.where("account_id", "=", filter.accountId);
   if (filter.kind) query = query.where("kind", "=", filter.kind);
   if (filter.runIds) query = query.where("run_id", "=", sql<string>`any(${[...filter.runIds]}::uuid[])`);

@@ -1,10 +1,20 @@
 import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
+import { isBehind, type NewestFirst } from "../newest-first.js";
 import type { Artifact, Database, RunError, RunKind, RunPriority, RunStatus, Upload } from "../schema.js";
 import { likelyTurnSql, mayWaitSql, positionSql } from "./admission.js";
 import { endRuns } from "./notify.js";
 
-export type Run = Selectable<Database["runs"]>;
+/** All of a run but its artifact, which whoever needs it reads with `readArtifact`. */
+export const runColumns = [
+  ...(["account_id", "run_id", "kind", "status", "priority", "turn", "eligible", "params"] as const),
+  ...(["requested_by", "generation", "fence", "attempt", "max_attempts", "worker", "heartbeat_at"] as const),
+  ...(["cancel_requested_at", "progress_rows", "progress_total_rows", "progress_bytes", "file"] as const),
+  ...(["result", "error", "upload", "cursor", "schedule_id", "created_at", "enqueued_at"] as const),
+  ...(["parked_at", "started_at", "finished_at", "updated_at"] as const),
+] as const satisfies readonly (keyof Database["runs"])[];
+
+export type Run = Selectable<Pick<Database["runs"], (typeof runColumns)[number]>>;
 
 /** What a job carries: the row has everything else. `generation` rises with every retry that a user asks for. */
 export interface RunKey {
@@ -69,7 +79,7 @@ export async function insertRun(
         .where(mayWaitSql(run.accountId, run.kind, run.maxWaiting)),
     )
     .onConflict((conflict) => conflict.doNothing())
-    .returningAll()
+    .returning(runColumns)
     .returning(
       positionSql({
         kind: sql.ref("runs.kind"),
@@ -89,7 +99,7 @@ export async function findRun(
   runId: string,
   accounts: readonly string[] | undefined,
 ): Promise<Run | undefined> {
-  let query = db.selectFrom("runs").selectAll().where("run_id", "=", runId).where("kind", "=", kind);
+  let query = db.selectFrom("runs").select(runColumns).where("run_id", "=", runId).where("kind", "=", kind);
   if (accounts) query = query.where("account_id", "in", accounts.length > 0 ? [...accounts] : [""]);
   return query.executeTakeFirst();
 }
@@ -100,20 +110,15 @@ export async function listRuns(
     kind: RunKind;
     accountId: string;
     status?: RunStatus | undefined;
-    before?: { createdAt: Date; runId: string } | undefined;
-    limit: number;
-  },
+  } & NewestFirst,
 ): Promise<Run[]> {
   let query = db
     .selectFrom("runs")
-    .selectAll()
+    .select(runColumns)
     .where("account_id", "=", filter.accountId)
     .where("kind", "=", filter.kind);
   if (filter.status) query = query.where("status", "=", filter.status);
-  if (filter.before)
-    query = query.where(
-      sql<boolean>`(created_at, run_id) < (${filter.before.createdAt}, ${filter.before.runId}::uuid)`,
-    );
+  if (filter.before) query = query.where(isBehind(filter.before, "run_id"));
   return query.orderBy("created_at", "desc").orderBy("run_id", "desc").limit(filter.limit).execute();
 }
 
@@ -154,7 +159,7 @@ export async function claimRun(db: Db, key: RunKey, worker: string): Promise<Run
     .where("generation", "=", key.generation)
     .where("status", "in", ["queued", "running"])
     .where("cancel_requested_at", "is", null)
-    .returningAll()
+    .returning(runColumns)
     .executeTakeFirst();
 }
 
@@ -229,7 +234,7 @@ export async function settleRun(
     .where("run_id", "=", claim.runId)
     .where("fence", "=", claim.fence)
     .where("status", "=", "running")
-    .returningAll();
+    .returning(runColumns);
   return (await endRuns(db, sql`${update}`)).length > 0;
 }
 
@@ -257,7 +262,7 @@ export async function failAbandonedRun(
     .where("run_id", "=", key.runId)
     .where("generation", "=", key.generation)
     .where("status", "in", ["queued", "running"])
-    .returningAll();
+    .returning(runColumns);
   return (await endRuns(db, sql`${update}`))[0];
 }
 
@@ -287,19 +292,20 @@ export async function requestCancel(
     .where("run_id", "=", runId)
     .where(generation === undefined ? sql<boolean>`true` : sql<boolean>`generation = ${generation}`)
     .where("status", "in", ["queued", "running"])
-    .returningAll();
+    .returning(runColumns);
   return (await endRuns(db, sql`${update}`))[0];
 }
 
 /**
  * Starts a failed or cancelled run over: same parameters, attempts from zero; an import goes on where it was. Undefined when
- * it is neither, is parked (or is not, where those are meant), or the file it reads is gone.
+ * it is neither, is parked (or is not, where those are meant), the file it reads is gone, or its account has as many
+ * runs of the kind waiting as it may, where `maxWaiting` says that this counts.
  */
 export async function restartRun(
   db: Db,
   accountId: string,
   runId: string,
-  { parked = false }: { parked?: boolean } = {},
+  { parked = false, maxWaiting }: { parked?: boolean; maxWaiting?: number } = {},
 ): Promise<Run | undefined> {
   return db
     .updateTable("runs")
@@ -326,8 +332,11 @@ export async function restartRun(
     .where("run_id", "=", runId)
     .where("status", "in", ["failed", "cancelled"])
     .where("parked_at", parked ? "is not" : "is", null)
+    .$if(maxWaiting !== undefined, (query) =>
+      query.where((eb) => mayWaitSql(accountId, eb.ref("runs.kind"), maxWaiting!)),
+    )
     .where(sql<boolean>`not coalesce(upload ? 'removed', false)`)
-    .returningAll()
+    .returning(runColumns)
     .executeTakeFirst();
 }
 
@@ -338,68 +347,11 @@ export async function restartRun(
 export async function idleRuns(db: Db, idleMs: number, limit: number): Promise<Run[]> {
   return db
     .selectFrom("runs")
-    .selectAll()
+    .select(runColumns)
     .where("status", "in", ["queued", "running"])
     .where("enqueued_at", "is not", null)
     .where(sql<boolean>`coalesce(heartbeat_at, enqueued_at) < now() - ${idleMs} * interval '1 millisecond'`)
     .orderBy("created_at")
     .limit(limit)
     .execute();
-}
-
-/**
- * Of these keys of the store, each with its run, those whose file the run reads, has published, or may still publish. One
- * statement for all of them.
- */
-export async function liveArtifacts(
-  db: Db,
-  files: readonly { runId: string; key: string }[],
-): Promise<Set<string>> {
-  if (files.length === 0) return new Set();
-  const rows = await db
-    .selectFrom("runs")
-    .select(["run_id", "status", "artifact", "upload"])
-    .where("run_id", "=", sql<string>`any(${[...new Set(files.map(({ runId }) => runId))]}::uuid[])`)
-    .execute();
-  const parts = await db
-    .selectFrom("export_parts")
-    .select("key")
-    .where("run_id", "=", sql<string>`any(${rows.map((row) => row.run_id)}::uuid[])`)
-    .where("key", "is not", null)
-    .execute();
-  const ofParts = new Set(parts.map(({ key }) => key));
-  const runs = new Map(rows.map((row) => [row.run_id, row]));
-  const isLive = ({ runId, key }: { runId: string; key: string }) => {
-    const run = runs.get(runId);
-    if (run?.upload?.key === key) return !run.upload.removed;
-    const isOfFile = run?.artifact?.segments.some((segment) => "key" in segment && segment.key === key);
-    return run?.status === "running" || isOfFile || ofParts.has(key);
-  };
-  return new Set(files.filter(isLive).map(({ key }) => key));
-}
-
-/** Artifacts past their time: their files can go, their rows stay and say so. */
-export async function expiredArtifacts(
-  db: Db,
-  limit: number,
-): Promise<{ accountId: string; runId: string; artifact: Artifact }[]> {
-  const rows = await db
-    .selectFrom("runs")
-    .select(["account_id", "run_id", "artifact"])
-    .where("artifact", "is not", null)
-    // RFC 3339 in UTC with milliseconds sorts as text, so that the index serves.
-    .where(
-      sql<boolean>`artifact ->> 'expires_at' < to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`,
-    )
-    .where(sql<boolean>`not artifact ? 'removed'`)
-    .limit(limit)
-    .execute();
-  return rows.map((row) => ({ accountId: row.account_id, runId: row.run_id, artifact: row.artifact! }));
-}
-
-/** What a file was made of goes with it: of many parts, that is much. */
-export async function markArtifactRemoved(db: Db, accountId: string, runId: string): Promise<void> {
-  await sql`
-    update runs set artifact = (artifact - 'content') || '{"removed": true, "segments": []}'
-    where account_id = ${accountId} and run_id = ${runId}`.execute(db);
 }

@@ -1,5 +1,6 @@
 import { type Selectable, sql, type Updateable } from "kysely";
 import type { Db } from "../client.js";
+import { isBehind, type NewestFirst } from "../newest-first.js";
 import type { Database, ScheduleStatus } from "../schema.js";
 
 export type Schedule = Selectable<Database["schedules"]>;
@@ -73,16 +74,11 @@ export async function listSchedules(
   filter: {
     accountId: string;
     status?: ScheduleStatus | undefined;
-    before?: { createdAt: Date; scheduleId: string } | undefined;
-    limit: number;
-  },
+  } & NewestFirst,
 ): Promise<Schedule[]> {
   let query = db.selectFrom("schedules").selectAll().where("account_id", "=", filter.accountId);
   if (filter.status) query = query.where("status", "=", filter.status);
-  if (filter.before)
-    query = query.where(
-      sql<boolean>`(created_at, schedule_id) < (${filter.before.createdAt}, ${filter.before.scheduleId}::uuid)`,
-    );
+  if (filter.before) query = query.where(isBehind(filter.before, "schedule_id"));
   return query.orderBy("created_at", "desc").orderBy("schedule_id", "desc").limit(filter.limit).execute();
 }
 

@@ -1,5 +1,6 @@
 import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
+import { isBehind, type NewestFirst } from "../newest-first.js";
 import type { Database, WebhookEvent } from "../schema.js";
 
 export type EndpointRow = Selectable<Database["webhook_endpoints"]>;
@@ -72,13 +73,10 @@ export async function countEndpoints(db: Db, accountId: string): Promise<number>
 /** The newest first. */
 export async function listEndpoints(
   db: Db,
-  page: { accountId: string; before?: { createdAt: Date; endpointId: string } | undefined; limit: number },
+  page: { accountId: string } & NewestFirst,
 ): Promise<EndpointRow[]> {
   let query = db.selectFrom("webhook_endpoints").selectAll().where("account_id", "=", page.accountId);
-  if (page.before)
-    query = query.where(
-      sql<boolean>`(created_at, endpoint_id) < (${page.before.createdAt}, ${page.before.endpointId}::uuid)`,
-    );
+  if (page.before) query = query.where(isBehind(page.before, "endpoint_id"));
   return query.orderBy("created_at", "desc").orderBy("endpoint_id", "desc").limit(page.limit).execute();
 }
 

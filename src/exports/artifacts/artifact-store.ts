@@ -41,10 +41,10 @@ export interface ArtifactStore {
    */
   presign(key: string, label: FileLabel, forMs: number): Promise<string | undefined>;
   /**
-   * Removes what nobody will come back for: files and half-written parts last changed more than `olderThanMs` before `now`
-   * whose key is not live. Returns how many were removed.
+   * Removes what nobody will come back for: of the keys that begin with `prefix` (which has no `/`), files and half-written
+   * parts last changed before `before` whose key is not live. Returns how many were removed.
    */
-  sweep(liveAmong: LiveAmong, olderThanMs: number, now: Date): Promise<number>;
+  sweep(prefix: string, liveAmong: LiveAmong, before: Date): Promise<number>;
 }
 
 export type Source = Readable | AsyncIterable<Buffer>;

@@ -80,7 +80,7 @@ export function createDiskStore(root: string): ArtifactStore {
 
     presign: async () => undefined,
 
-    sweep: (liveAmong, olderThanMs, now) => sweep(base, liveAmong, now.getTime() - olderThanMs),
+    sweep: (prefix, liveAmong, before) => sweep(base, prefix, liveAmong, before),
   };
 }
 
@@ -109,7 +109,7 @@ async function replaceFile(path: string, source: Source, signal: AbortSignal | u
   }
 }
 
-async function sweep(base: string, liveAmong: LiveAmong, limitMs: number): Promise<number> {
+async function sweep(base: string, prefix: string, liveAmong: LiveAmong, before: Date): Promise<number> {
   let removed = 0;
   let found: { path: string; key: string }[] = [];
   const removeDead = async () => {
@@ -121,9 +121,9 @@ async function sweep(base: string, liveAmong: LiveAmong, limitMs: number): Promi
     }
     found = [];
   };
-  for await (const { path, entry } of walk(base)) {
+  for await (const { path, entry } of walk(base, prefix)) {
     const stats = await unlessMissing(stat(path));
-    if (!stats || stats.mtimeMs >= limitMs) continue;
+    if (!stats || stats.mtime >= before) continue;
     if (entry.isDirectory()) {
       await removeEmptyFolder(path);
       continue;
@@ -181,11 +181,12 @@ async function removeEmptyFolder(path: string): Promise<void> {
   }
 }
 
-/** Files and folders below `folder`, a folder after its content. Symbolic links are neither. */
-async function* walk(folder: string): AsyncGenerator<{ path: string; entry: Dirent }> {
+/** Files and folders below `folder`, a folder after its content; at the top those named so. Symbolic links are neither. */
+async function* walk(folder: string, prefix = ""): AsyncGenerator<{ path: string; entry: Dirent }> {
   const entries = await unlessMissing(opendir(folder));
   if (!entries) return;
   for await (const entry of entries) {
+    if (!entry.name.startsWith(prefix)) continue;
     const path = join(folder, entry.name);
     if (entry.isDirectory()) yield* walk(path);
     if (entry.isDirectory() || entry.isFile()) yield { path, entry };

@@ -82,15 +82,15 @@ export function createS3Store(settings: S3Settings, limits: S3Limits = defaultLi
       return getSignedUrl(client, command, { expiresIn: Math.max(1, Math.floor(forMs / 1_000)) });
     },
 
-    async sweep(liveAmong, olderThanMs, now) {
-      const before = new Date(now.getTime() - olderThanMs);
-      return (await sweepUploads(s3, liveAmong, before)) + (await sweepObjects(s3, liveAmong, before));
-    },
+    // Uploads are few, and some stores list them by whole keys only.
+    sweep: async (prefix, liveAmong, before) =>
+      (await sweepUploads(s3, liveAmong, before)) + (await sweepObjects(s3, prefix, liveAmong, before)),
   };
 }
 
-async function sweepObjects(s3: S3, liveAmong: LiveAmong, before: Date): Promise<number> {
-  const { bucket: Bucket, prefix: Prefix } = s3.settings;
+async function sweepObjects(s3: S3, prefix: string, liveAmong: LiveAmong, before: Date): Promise<number> {
+  const { bucket: Bucket, prefix: ours } = s3.settings;
+  const Prefix = ours + prefix;
   let removed = 0;
   let ContinuationToken: string | undefined;
   do {
@@ -100,7 +100,7 @@ async function sweepObjects(s3: S3, liveAmong: LiveAmong, before: Date): Promise
     const old = (page.Contents ?? []).flatMap(({ Key, LastModified }) =>
       Key && LastModified && LastModified < before ? [{ Key }] : [],
     );
-    for (const { Key } of await dead(old, Prefix, liveAmong)) {
+    for (const { Key } of await dead(old, ours, liveAmong)) {
       await s3.call(({ sdk, client }, options) =>
         client.send(new sdk.DeleteObjectCommand({ Bucket, Key }), options),
       );
