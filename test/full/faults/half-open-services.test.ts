@@ -71,15 +71,22 @@ describe.each(queueStores)("with the queues in %s", (queues) => {
     expect(rows).toEqual([]);
   }
 
+  /** A report and an export whose connections, `halted` of them, go dead when a tenth of each is written. */
+  async function haltAtWork(proxy: HalfOpenProxy) {
+    const ids = [(await service.orderLog()).id, (await service.orderExport()).id];
+    for (const [index, { artifact }] of [report, file].entries())
+      await service.writerOf(ids[index]!, artifact!.bytes / 10);
+    return { ids, halted: proxy.halt() };
+  }
+
+  const toDatabase = () => proxies.get("postgresql:") ?? proxies.get("postgres:")!;
+
   it.each(queues === "redis" ? ["postgres", "redis"] : ["postgres"])(
     "F13: connections to %s that go dead without an end hold nothing up, nor do those that come back",
     async (name) => {
-      const proxy = proxies.get(`${name}:`) ?? proxies.get("postgresql:")!;
-      const ids = [(await service.orderLog()).id, (await service.orderExport()).id];
-      for (const [index, { artifact }] of [report, file].entries())
-        await service.writerOf(ids[index]!, artifact!.bytes / 10);
+      const proxy = name === "redis" ? proxies.get("redis:")! : toDatabase();
+      const { ids, halted } = await haltAtWork(proxy);
       const haltedAt = performance.now();
-      const halted = proxy.halt();
       const taken = () => `${((performance.now() - haltedAt) / 1000).toFixed(1)} s`;
       await Promise.all(ids.map(done));
       const ended = taken();
@@ -98,4 +105,23 @@ describe.each(queueStores)("with the queues in %s", (queues) => {
       await expectBoth(ids);
     },
   );
+
+  it("F13: what dead connections to PostgreSQL still bring while their runs are at work again changes nothing", async () => {
+    const sessions = async () => {
+      const { rows } = await service.test.pool.query<{ pid: number }>(
+        "select pid from pg_stat_activity where application_name like 'worker%'",
+      );
+      return rows.map(({ pid }) => pid);
+    };
+    const proxy = toDatabase();
+    const { ids } = await haltAtWork(proxy);
+    const before = await sessions();
+    await until("one is found dead", async () => {
+      const left = await sessions();
+      return before.some((pid) => !left.includes(pid));
+    });
+    proxy.resume();
+    await Promise.all(ids.map(done));
+    await expectBoth(ids);
+  });
 });
