@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
+import { cutWhenDead } from "./dead-connection.js";
 import { SILENT_CODE } from "./errors.js";
 import { preparedName } from "./prepared.js";
 import type { Database } from "./schema.js";
@@ -50,12 +51,14 @@ export function createPool(options: PoolOptions, onError: (error: Error) => void
     statement_timeout: String(options.statementTimeoutMs),
     lock_timeout: String(options.lockTimeoutMs ?? 0),
     idle_in_transaction_session_timeout: String(IDLE_IN_TRANSACTION_MS),
+    // A process that is gone with its machine must not keep its place for two hours either, as it would by default.
+    tcp_keepalives_idle: "30",
+    tcp_keepalives_interval: "10",
     ...options.settings,
   };
-  const pool = new pg.Pool({
+  const config: pg.ClientConfig = {
     connectionString: options.url,
     application_name: options.name,
-    max: options.size,
     connectionTimeoutMillis: options.acquireTimeoutMs ?? ACQUIRE_TIMEOUT_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
@@ -63,13 +66,15 @@ export function createPool(options: PoolOptions, onError: (error: Error) => void
     options: Object.entries(settings)
       .map(([name, value]) => `-c ${name}=${value}`)
       .join(" "),
-  });
+  };
+  const pool = new pg.Pool({ ...config, max: options.size });
   pool.on("error", onError);
   // The pool listens to idle connections only. One that breaks while somebody uses it fails its queries; without a
   // listener of its own it would end the process as well.
   pool.on("connect", (client) => {
     client.on("error", () => {});
     keepPrepared(client);
+    cutWhenDead(client, config);
     if (options.silenceTimeoutMs) cutWhenSilent(client, options.silenceTimeoutMs);
   });
   return pool;

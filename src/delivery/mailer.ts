@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { createTransport } from "nodemailer";
+import { startDeadline } from "../deadline.js";
 import { DeliveryFailure } from "./delivery-failure.js";
 import { restMs } from "./retry-schedule.js";
 
@@ -71,7 +72,7 @@ export function createMailer(settings: MailSettings, timeouts = mailTimeouts): M
     isFree: () =>
       failingSince === undefined ? sending < MAX_AT_ONCE : sending === 0 && performance.now() >= resumeAt,
     async send(mail, signal) {
-      const late = AbortSignal.timeout(timeouts.totalMs);
+      using deadline = startDeadline(timeouts.totalMs, [signal]);
       const startedAt = performance.now();
       sending++;
       try {
@@ -92,12 +93,14 @@ export function createMailer(settings: MailSettings, timeouts = mailTimeouts): M
               },
             ],
           }),
-          signal: AbortSignal.any([signal, late]),
+          signal: deadline.signal,
         });
         failingSince = undefined;
       } catch (error) {
         if (signal.aborted) throw signal.reason;
-        const failure = late.aborted ? new DeliveryFailure("timeout", { cause: error }) : failureOf(error);
+        const failure = deadline.isLate()
+          ? new DeliveryFailure("timeout", { cause: error })
+          : failureOf(error);
         // An answer about this mail says that the server is there; a file that cannot be read says nothing of it.
         if (failure.code === "mail_refused") failingSince = undefined;
         else if (failure.code !== "file_unreadable") {

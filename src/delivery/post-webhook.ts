@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
+import { startDeadline } from "../deadline.js";
 import { DeliveryFailure } from "./delivery-failure.js";
 import type { Egress } from "./egress.js";
 import { retryAfterMs } from "./retry-schedule.js";
@@ -19,12 +20,11 @@ export async function postWebhook(
   egress: Egress,
   signal: AbortSignal,
 ): Promise<number> {
-  const late = AbortSignal.timeout(egress.totalMs);
-  const stop = AbortSignal.any([signal, late]);
+  using deadline = startDeadline(egress.totalMs, [signal]);
   let socket: Socket | undefined;
   try {
-    socket = await connectSafely(url, egress, stop);
-    const answer = await exchange(url, message, socket, stop);
+    socket = await connectSafely(url, egress, deadline.signal);
+    const answer = await exchange(url, message, socket, deadline.signal);
     const status = answer.statusCode ?? 0;
     if (status < 200 || status > 299)
       throw new DeliveryFailure(status >= 300 && status < 400 ? "redirected" : "http_status", {
@@ -34,7 +34,7 @@ export async function postWebhook(
     return status;
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    if (late.aborted) throw new DeliveryFailure("timeout", { cause: error });
+    if (deadline.isLate()) throw new DeliveryFailure("timeout", { cause: error });
     throw error instanceof DeliveryFailure ? error : new DeliveryFailure("connection_lost", { cause: error });
   } finally {
     socket?.destroy();

@@ -2,6 +2,7 @@ import { Resolver } from "node:dns/promises";
 import { once } from "node:events";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { startDeadline } from "../deadline.js";
 import { DeliveryFailure } from "./delivery-failure.js";
 import { type Egress, hostOf, portOf, urlProblem } from "./egress.js";
 
@@ -14,8 +15,8 @@ import { type Egress, hostOf, portOf, urlProblem } from "./egress.js";
 export async function connectSafely(url: URL, egress: Egress, signal: AbortSignal): Promise<Socket> {
   const problem = urlProblem(url.href, egress);
   if (problem) throw new DeliveryFailure(problem.code);
-  const late = AbortSignal.timeout(egress.connectMs);
-  const stop = AbortSignal.any([signal, late]);
+  using deadline = startDeadline(egress.connectMs, [signal]);
+  const stop = deadline.signal;
   try {
     const addresses = await allowedAddresses(hostOf(url), egress, stop);
     const socket = await openTcp(hostOf(url), portOf(url), addresses, stop);
@@ -26,7 +27,7 @@ export async function connectSafely(url: URL, egress: Egress, signal: AbortSigna
     return url.protocol === "https:" ? await secured(socket, hostOf(url), egress, stop) : socket;
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    if (late.aborted) throw new DeliveryFailure("connect_timeout", { cause: error });
+    if (deadline.isLate()) throw new DeliveryFailure("connect_timeout", { cause: error });
     throw error;
   }
 }

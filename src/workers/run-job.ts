@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { DelayedError, type Job, UnrecoverableError } from "bullmq";
 import { z } from "zod";
 import { isDatabaseAway } from "../db/errors.js";
+import { startDeadline } from "../deadline.js";
 import { PermanentJobError } from "../errors.js";
 import type { JobContext, JobDefinition } from "../jobs/define-job.js";
 import { Interrupted } from "../jobs/interrupted.js";
@@ -43,8 +44,12 @@ export async function runJob<Payload>(
     attempt: job.attemptsMade + 1,
     ...idsOf(payload),
   });
-  const timeout = startTimeout(definition.timeoutMs);
-  const signals = [shutdown, timeout.signal, ...(lockSignal ? [lockSignal] : [])];
+  const { timeoutMs } = definition;
+  using deadline = startDeadline(
+    timeoutMs,
+    [shutdown, lockSignal],
+    () => new Interrupted("timeout", `not finished within ${timeoutMs / 1000} s`),
+  );
   const startedAt = performance.now();
   const end = (how: JobEnd, level: "debug" | "info" | "warn" | "error", fields: object) => {
     const durationMs = Math.round(performance.now() - startedAt);
@@ -55,7 +60,7 @@ export async function runJob<Payload>(
     const result = await definition.run(payload, {
       ...lent,
       log,
-      signal: AbortSignal.any(signals),
+      signal: deadline.signal,
       job: {
         id: job.id ?? "",
         addedAt: new Date(job.timestamp),
@@ -80,8 +85,6 @@ export async function runJob<Payload>(
     }
     end("failed", job.attemptsMade + 1 >= definition.attempts ? "error" : "warn", { error });
     throw error;
-  } finally {
-    timeout.clear();
   }
 }
 
@@ -122,12 +125,3 @@ function idsOf(payload: unknown): Record<string, unknown> {
 
 const isAbort = (error: unknown) =>
   error instanceof Interrupted || (error instanceof Error && error.name === "AbortError");
-
-function startTimeout(timeoutMs: number): { signal: AbortSignal; clear(): void } {
-  const controller = new AbortController();
-  const timer = setTimeout(
-    () => controller.abort(new Interrupted("timeout", `not finished within ${timeoutMs / 1000} s`)),
-    timeoutMs,
-  );
-  return { signal: controller.signal, clear: () => clearTimeout(timer) };
-}

@@ -41,6 +41,8 @@ export interface InstallationOptions {
   processes?: readonly Program[];
   /** Its database, instead of one in the suite's server; closed with the installation. */
   database?: TestDb;
+  /** What its processes are told in place of the URLs of database and Redis. */
+  through?: (url: string) => Promise<string>;
   /** For every process. */
   env?: Record<string, string>;
   /** Run as the worker instead of the product's: a module that finds the compiled tree in `process.env.DIST`. */
@@ -89,9 +91,10 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     temporaryFolder(),
   ]);
   const redis = options.queues === "redis" ? await startRedis(options.redis) : undefined;
+  const { through = async (url) => url } = options;
   const env = {
-    DATABASE_URL: test.url,
-    ...(redis ? { REDIS_URL: redis.url } : {}),
+    DATABASE_URL: await through(test.url),
+    ...(redis ? { REDIS_URL: await through(redis.url) } : {}),
     DATA_DIR: folder.path,
     CONFIG_DIR: testConfigFolder,
     API_KEY,

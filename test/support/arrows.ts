@@ -6,6 +6,7 @@ import type { Import } from "./source-imports.js";
  */
 const arrows: Record<string, readonly string[]> = {
   "config.ts": [],
+  "deadline.ts": [],
   "errors.ts": [],
   "log.ts": [],
   "safe-text.ts": [],
@@ -16,8 +17,8 @@ const arrows: Record<string, readonly string[]> = {
   "start.ts": ["supervisor"],
   sources: ["errors.ts", "safe-text.ts"],
   analytics: ["errors.ts", "safe-text.ts"],
-  exports: ["errors.ts"],
-  delivery: [],
+  exports: ["deadline.ts", "errors.ts"],
+  delivery: ["deadline.ts"],
   embedded: ["errors.ts", "log.ts"],
   db: ["errors.ts", "log.ts", "type:analytics", "type:exports", "type:sources"],
   events: ["db", "sources"],
@@ -33,7 +34,7 @@ const arrows: Record<string, readonly string[]> = {
     "sources",
   ],
   workers: [
-    ...["config.ts", "context.ts", "errors.ts", "log.ts", "run-process.ts"],
+    ...["config.ts", "context.ts", "deadline.ts", "errors.ts", "log.ts", "run-process.ts"],
     ...["jobs", "db", "analytics", "delivery", "exports"],
   ],
   api: [
@@ -41,7 +42,7 @@ const arrows: Record<string, readonly string[]> = {
     ...["jobs", "db", "analytics", "delivery", "events", "sources", "exports/artifacts"],
   ],
   supervisor: ["config.ts", "errors.ts", "log.ts", "migrate.ts", "supervised.ts", "embedded"],
-  "cli/demo": ["config.ts", "sources"],
+  "cli/demo": ["config.ts", "deadline.ts", "sources"],
   cli: [
     ...["config.ts", "context.ts", "errors.ts", "log.ts", "migrate.ts"],
     ...["cli/demo", "embedded", "jobs", "db", "analytics", "exports", "sources"],

@@ -7,42 +7,54 @@ export interface HalfOpenProxy extends AsyncDisposable {
   open(): number;
   /** From the next connection on it is a plain proxy. */
   mend(): void;
+  /** Nothing passes on the connections that are open now, an end of either side neither; new ones work. Says how many. */
+  halt(): number;
+  /** What has waited on them since passes, and they work again. */
+  resume(): void;
 }
 
 /**
- * A TCP proxy on loopback that goes deaf and dumb once so many bytes have come from the client: the connection stays open,
- * and nothing moves in either direction any more.
+ * A TCP proxy on loopback whose connections can go deaf and dumb, though they stay open: each once so many bytes have come
+ * from the client, or all of them when it is told to halt.
  */
 export async function startHalfOpenProxy(
   targetPort: number,
-  { swallowAfter }: { swallowAfter: number },
+  { swallowAfter = Number.POSITIVE_INFINITY }: { swallowAfter?: number } = {},
 ): Promise<HalfOpenProxy> {
-  const clients = new Set<Socket>();
+  const clients = new Map<Socket, Socket>();
+  const halted = new Map<Socket, Socket>();
   let limit = swallowAfter;
   const server = createServer((client) => {
     const allowed = limit;
     const target = connect(targetPort, "127.0.0.1");
-    clients.add(client);
+    clients.set(client, target);
     let bytes = 0;
     client
       .on("error", () => {})
       .on("close", () => {
         clients.delete(client);
-        target.destroy();
+        if (!halted.has(client)) target.destroy();
       });
     target
       .on("error", () => {})
       .on("close", () => {
-        if (bytes < allowed) client.destroy();
+        if (bytes < allowed && !halted.has(client)) client.destroy();
       });
     client.on("data", (chunk) => {
       bytes += chunk.length;
-      if (bytes <= allowed) target.write(chunk);
+      if (bytes <= allowed && !target.write(chunk)) flow(target, client);
     });
     target.on("data", (chunk) => {
-      if (allowed > 0 && bytes <= allowed) client.write(chunk);
+      if (allowed > 0 && bytes <= allowed && !client.write(chunk)) flow(client, target);
     });
   });
+  /** As a network does: whoever sends faster than the other side reads has to wait. */
+  const flow = (to: Socket, from: Socket) => {
+    from.pause();
+    to.once("drain", () => {
+      if (!halted.has(from) && !halted.has(to)) from.resume();
+    });
+  };
   await once(server.listen(0, "127.0.0.1"), "listening");
   return {
     port: (server.address() as AddressInfo).port,
@@ -50,8 +62,16 @@ export async function startHalfOpenProxy(
     mend() {
       limit = Number.POSITIVE_INFINITY;
     },
+    halt() {
+      for (const [client, target] of clients) halted.set(client.pause(), target.pause());
+      return halted.size;
+    },
+    resume() {
+      for (const sockets of halted) for (const socket of sockets) socket.resume();
+      halted.clear();
+    },
     async [Symbol.asyncDispose]() {
-      for (const client of clients) client.destroy();
+      for (const sockets of [...clients, ...halted]) for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
   };

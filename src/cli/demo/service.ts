@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { open, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { environmentWithoutSettings } from "../../config.js";
+import { startDeadline } from "../../deadline.js";
 
 const START_DEADLINE_MS = 120_000;
 const STOP_DEADLINE_MS = 30_000;
@@ -70,8 +71,8 @@ export async function startService(options: {
   };
 
   try {
-    const late = AbortSignal.timeout(START_DEADLINE_MS);
-    const { url, apiKey } = await readyMessage(child, [options.signal, death.signal, late]);
+    using deadline = startDeadline(START_DEADLINE_MS, [options.signal, death.signal]);
+    const { url, apiKey } = await readyMessage(child, deadline.signal);
     return { url, apiKey, died: death.signal, stop };
   } catch (error) {
     await stop();
@@ -79,16 +80,10 @@ export async function startService(options: {
   }
 }
 
-/** Each signal is listened to by itself: one made of others does not keep a time-out alive (Node 20). */
-async function readyMessage(
-  child: NodeJS.EventEmitter,
-  signals: readonly AbortSignal[],
-): Promise<ReadyMessage> {
+async function readyMessage(child: NodeJS.EventEmitter, signal: AbortSignal): Promise<ReadyMessage> {
+  signal.throwIfAborted();
   return await new Promise((resolve, reject) => {
-    for (const signal of signals) {
-      if (signal.aborted) return reject(signal.reason);
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    }
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     child.on("message", (message: Partial<ReadyMessage>) => {
       if (message.type === "ready") resolve(message as ReadyMessage);
     });

@@ -1,4 +1,5 @@
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3";
+import { startDeadline } from "../../deadline.js";
 import { Unavailable } from "../../errors.js";
 import { untilAborted } from "./drain.js";
 
@@ -86,14 +87,11 @@ export function connectS3(settings: S3Settings, limits: S3Limits): S3 {
     limits,
     load,
     async call(send, { signal, bytes = 0, withinMs } = {}) {
-      const deadline = AbortSignal.timeout(withinMs ?? callMs(limits, bytes));
-      const abortSignal = signal ? AbortSignal.any([signal, deadline]) : deadline;
+      using deadline = startDeadline(withinMs ?? callMs(limits, bytes), [signal]);
       try {
         signal?.throwIfAborted();
-        return await untilAborted(
-          send(await load(), { abortSignal, requestTimeout: attemptMs(limits, bytes) }),
-          abortSignal,
-        );
+        const options = { abortSignal: deadline.signal, requestTimeout: attemptMs(limits, bytes) };
+        return await untilAborted(send(await load(), options), deadline.signal);
       } catch (error) {
         if (signal?.aborted) throw signal.reason;
         if (isMissing(error)) throw error;
