@@ -59,7 +59,7 @@ async function endIfIdle(
   { arrivedMs, answerMs }: typeof shippedTimes,
   isSilent: () => boolean,
 ): Promise<boolean> {
-  const asker = new pg.Client({ ...config, query_timeout: answerMs });
+  const asker = new pg.Client({ ...config, connectionTimeoutMillis: answerMs, query_timeout: answerMs });
   asker.on("error", () => {});
   try {
     await asker.connect();

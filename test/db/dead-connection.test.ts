@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import pg from "pg";
-import copyStreams from "pg-copy-streams";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { copyOut } from "../../src/db/copy-out.js";
 import { cutWhenDead } from "../../src/db/dead-connection.js";
 import { isDatabaseAway } from "../../src/db/errors.js";
 import { type HalfOpenProxy, startHalfOpenProxy } from "../support/half-open-proxy.js";
@@ -65,7 +65,7 @@ describe("F13: a connection that is half open", () => {
 
   it("is cut in the middle of a COPY", async () => {
     const rows = client.query(
-      copyStreams.to("copy (select repeat('x', 1000) from generate_series(1, 1e6)) to stdout"),
+      copyOut("copy (select repeat('x', 1000) from generate_series(1, 1e6)) to stdout"),
     );
     rows.once("data", () => proxy.halt());
     expect(await once(rows.resume(), "end").catch(awayError)).toBe(true);
@@ -82,7 +82,7 @@ describe("a connection that is not dead is left alone", () => {
 
   it("while somebody takes its rows slowly", async () => {
     const rows = client.query(
-      copyStreams.to("copy (select repeat('x', 1000) from generate_series(1, 20000)) to stdout"),
+      copyOut("copy (select repeat('x', 1000) from generate_series(1, 20000)) to stdout"),
     );
     await once(rows, "readable");
     await expect.poll(session).toMatchObject({ wait_event: "ClientWrite" });
