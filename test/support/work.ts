@@ -47,9 +47,9 @@ export interface TestWork extends TestDb {
 }
 
 /** A migrated database and an artifact store, for the jobs of one test file: new ones, or those of an installation. */
-export async function openWork(given?: { test: TestDb; artifactRoot: string }): Promise<TestWork> {
-  const test = given?.test ?? (await openTestDb());
-  const artifactRoot = given?.artifactRoot ?? (await mkdtemp(join(tmpdir(), "artifacts-test-")));
+export async function openWork(given: { test?: TestDb; artifactRoot?: string } = {}): Promise<TestWork> {
+  const test = given.test ?? (await openTestDb());
+  const artifactRoot = given.artifactRoot ?? (await mkdtemp(join(tmpdir(), "artifacts-test-")));
   const artifacts = createDiskStore(artifactRoot);
   const run = (key: RunKey) =>
     test.db.selectFrom("runs").selectAll().where("run_id", "=", key.runId).executeTakeFirstOrThrow();
