@@ -1,6 +1,7 @@
-import { put, putDigits } from "./put.js";
+import { put } from "./put.js";
 
 const DAY_MS = 86_400_000;
+const ZERO = 0x30;
 const COLON = 0x3a;
 const DOT = 0x2e;
 const LETTER_Z = 0x5a;
@@ -21,15 +22,25 @@ export function instantWriter(): (out: Buffer, at: number, timeMs: number) => nu
     const ms = timeMs - day * DAY_MS;
     const seconds = (ms / 1000) | 0;
     const minutes = (seconds / 60) | 0;
-    let at = put(out, start, dayText);
-    at = putDigits(out, at, (minutes / 60) | 0, 2);
-    out[at++] = COLON;
-    at = putDigits(out, at, minutes % 60, 2);
-    out[at++] = COLON;
-    at = putDigits(out, at, seconds % 60, 2);
-    out[at++] = DOT;
-    at = putDigits(out, at, ms % 1000, 3);
-    out[at++] = LETTER_Z;
-    return at;
+    const hours = (minutes / 60) | 0;
+    const fraction = ms - seconds * 1000;
+    const hundreds = (fraction / 100) | 0;
+    const at = put(out, start, dayText);
+    putPair(out, at, hours);
+    out[at + 2] = COLON;
+    putPair(out, at + 3, minutes - hours * 60);
+    out[at + 5] = COLON;
+    putPair(out, at + 6, seconds - minutes * 60);
+    out[at + 8] = DOT;
+    out[at + 9] = ZERO + hundreds;
+    putPair(out, at + 10, fraction - hundreds * 100);
+    out[at + 12] = LETTER_Z;
+    return at + 13;
   };
+}
+
+function putPair(out: Buffer, at: number, value: number): void {
+  const tens = (value / 10) | 0;
+  out[at] = ZERO + tens;
+  out[at + 1] = ZERO + value - tens * 10;
 }
