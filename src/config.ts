@@ -126,11 +126,11 @@ export const environment = z.object({
   EXPORT_PART_ROWS: count(100, 10_000_000)
     .default(250_000)
     .describe(
-      "Rows of a part: an export of more is built in several, which workers share and no crash undoes.",
+      "Rows of a part: an export or list of messages with more is built in several, which workers share and no crash undoes.",
     ),
   EXPORT_PARALLELISM: count(1, 64)
     .default(4)
-    .describe("Parts of one export that are built at the same time, at most."),
+    .describe("Parts of one file that are built at the same time, at most."),
   TICK_SECONDS: seconds(1, 60)
     .default(2)
     .describe("Seconds between two looks of the scheduler at what is due."),

@@ -6,16 +6,13 @@ import { type HeldSnapshot, holdSnapshot, type SharedSnapshot } from "./held-sna
 /** Streams `COPY (…) TO STDOUT`. Rows never become JavaScript objects. */
 export interface CopySource {
   /**
-   * Runs a COPY statement on a connection of its own. The statement is cancelled in the database and the connection
-   * dropped when `signal` fires or the stream is destroyed early, so nothing keeps running for a reader that left.
-   */
-  stream(sql: string, signal: AbortSignal): Promise<Readable>;
-  /**
-   * The same of the rows that a snapshot shows. When nobody holds it any more the rows are those of now: the answer has no
-   * `snapshot`, and its `takenAt` is another.
+   * Runs a COPY statement on a connection of its own, of the rows that a snapshot shows. Without one, or when nobody holds it
+   * any more, they are those of now: the answer has no `snapshot`, and says when that is. The statement is cancelled in the
+   * database and the connection dropped when `signal` fires or the stream is destroyed early, so nothing keeps running for a
+   * reader that left.
    */
   streamAt(
-    snapshot: SharedSnapshot,
+    snapshot: SharedSnapshot | undefined,
     sql: string,
     signal: AbortSignal,
   ): Promise<{ source: Readable; snapshot: string | undefined; takenAt: Date }>;
@@ -25,28 +22,17 @@ export interface CopySource {
 
 export function createCopySource(pool: pg.Pool): CopySource {
   return {
-    async stream(sql, signal) {
-      signal.throwIfAborted();
-      return copyFrom(pool, await pool.connect(), sql, signal, false);
-    },
-    async streamAt({ id, takenAt }, sql, signal) {
+    async streamAt(snapshot, sql, signal) {
       signal.throwIfAborted();
       const client = await pool.connect();
-      const later = await enterSnapshot(client, id);
-      const source = copyFrom(pool, client, sql, signal, true);
-      return later ? { source, snapshot: undefined, takenAt: later } : { source, snapshot: id, takenAt };
+      const entered = await enter(client, snapshot);
+      return { source: copyFrom(pool, client, sql, signal), snapshot: entered.id, takenAt: entered.takenAt };
     },
     holdSnapshot: () => holdSnapshot(pool),
   };
 }
 
-function copyFrom(
-  pool: pg.Pool,
-  client: pg.PoolClient,
-  sql: string,
-  signal: AbortSignal,
-  inTransaction: boolean,
-): Readable {
+function copyFrom(pool: pg.Pool, client: pg.PoolClient, sql: string, signal: AbortSignal): Readable {
   const { processID } = client as unknown as { processID: number };
   const stream = client.query(copyOut(sql));
   let settled = false;
@@ -54,7 +40,7 @@ function copyFrom(
     if (settled) return;
     settled = true;
     signal.removeEventListener("abort", onAbort);
-    if (!error && stream.readableEnded) return giveBack(client, inTransaction);
+    if (!error && stream.readableEnded) return giveBack(client);
     // The connection is in the middle of a COPY: it can't be used again. Cancelling also stops a sort that has
     // not produced a row yet, which a closed socket alone would not.
     pool.query("select pg_cancel_backend($1)", [processID]).catch(() => {});
@@ -71,43 +57,41 @@ function copyFrom(
   return stream;
 }
 
-function giveBack(client: pg.PoolClient, inTransaction: boolean): void {
-  const ended = inTransaction ? client.query("commit") : Promise.resolve();
-  ended.then(
+function giveBack(client: pg.PoolClient): void {
+  client.query("commit").then(
     () => client.release(),
     (error: Error) => client.release(error),
   );
 }
 
-async function enterNow(client: pg.PoolClient): Promise<Date> {
+/** What PostgreSQL 15 and later ones say of a snapshot that is gone. */
+const SNAPSHOT_GONE: ReadonlySet<unknown> = new Set(["22023", "42704", "55000"]);
+const BEGIN = "begin isolation level repeatable read read only";
+
+/** Begins a transaction that sees what the snapshot shows, or what is there now: without one, and when it is gone. */
+async function enter(
+  client: pg.PoolClient,
+  snapshot: SharedSnapshot | undefined,
+): Promise<{ id: string | undefined; takenAt: Date }> {
   try {
-    await client.query("rollback");
-    await client.query("begin isolation level repeatable read read only");
+    await client.query(BEGIN);
+    if (snapshot && (await hasEntered(client, snapshot.id))) return snapshot;
     const { rows } = await client.query<{ at: Date }>("select now() as at");
-    return rows[0]!.at;
+    return { id: undefined, takenAt: rows[0]!.at };
   } catch (error) {
     client.release(error as Error);
     throw error;
   }
 }
 
-/** What PostgreSQL 15 and later ones say of a snapshot that is gone. */
-const SNAPSHOT_GONE: ReadonlySet<unknown> = new Set(["22023", "42704", "55000"]);
-
-/**
- * Begins a transaction that sees what the snapshot shows. When that is gone the transaction sees what is there now, and the
- * answer says when that is.
- */
-async function enterSnapshot(client: pg.PoolClient, id: string): Promise<Date | undefined> {
+async function hasEntered(client: pg.PoolClient, id: string): Promise<boolean> {
   try {
-    await client.query("begin isolation level repeatable read read only");
     await client.query(`set transaction snapshot ${client.escapeLiteral(id)}`);
-    return undefined;
+    return true;
   } catch (error) {
-    if (!SNAPSHOT_GONE.has((error as { code?: unknown }).code)) {
-      client.release(error as Error);
-      throw error;
-    }
-    return enterNow(client);
+    if (!SNAPSHOT_GONE.has((error as { code?: unknown }).code)) throw error;
+    await client.query("rollback");
+    await client.query(BEGIN);
+    return false;
   }
 }

@@ -1,5 +1,5 @@
-import { CompiledQuery } from "kysely";
 import type pg from "pg";
+import { cancellable } from "./cancellable.js";
 import type { Db } from "./client.js";
 
 /** A picture of the database that other connections may enter, as long as somebody holds it. */
@@ -72,6 +72,6 @@ export async function holdSnapshot(pool: pg.Pool): Promise<HeldSnapshot> {
 
 /** Reads what is there at the moment, for whoever needs no more than one statement. */
 export const readerOf = (db: Db): Pick<HeldSnapshot, "read"> => ({
-  read: async <Row extends pg.QueryResultRow>(sql: string) =>
-    (await db.executeQuery<Row>(CompiledQuery.raw(sql))).rows,
+  read: async <Row extends pg.QueryResultRow>(sql: string, signal: AbortSignal) =>
+    (await cancellable<Row>(db, sql, signal)).rows,
 });

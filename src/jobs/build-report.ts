@@ -1,30 +1,25 @@
-import { Readable } from "node:stream";
-import { type ReportTemplate, rowsSection } from "../analytics/report-templates/definition.js";
-import { bothFilters, planSections } from "../analytics/report-templates/plan-sections.js";
-import type { SectionOf } from "../analytics/report-templates/sections.js";
-import type { CopySource } from "../db/copy.js";
-import { countRows, pickColumns, selectRows } from "../db/datasets/dataset.js";
-import { messages } from "../db/datasets/messages.js";
+import type { ReportTemplate } from "../analytics/report-templates/definition.js";
+import { planSections } from "../analytics/report-templates/plan-sections.js";
 import { longSession } from "../db/long-session.js";
 import { findAccount, queriedAccount } from "../db/queries/accounts.js";
-import { NotFound, PermanentJobError } from "../errors.js";
-import { NO_ROWS } from "../exports/binary-copy.js";
-import type { JobContext } from "./define-job.js";
-import { defineJob } from "./define-job.js";
+import { NotFound } from "../errors.js";
+import { buildRows } from "./build-rows.js";
+import { defineJob, type JobContext } from "./define-job.js";
 import { fileName, publishFile } from "./publish-file.js";
 import { describeReport } from "./report/describe-report.js";
 import { findTemplate } from "./report/find-template.js";
+import { listFile } from "./report/list-file.js";
 import { readSections } from "./report/read-sections.js";
 import { writeReport } from "./report/write-report.js";
 import { runKey } from "./run-key.js";
 import { type ReportRequest, reportRequest } from "./run-requests.js";
-import { giveUpRun, type RunWork, withRun } from "./with-run.js";
-import { type RowStream, streamRows } from "./write-rows.js";
+import { withParts } from "./with-parts.js";
+import { giveUpRun, type RunOutcome, type RunWork } from "./with-run.js";
 
 /**
  * Builds one report file. Safe to run twice or killed anywhere: the file is written under a key of this attempt and
- * made visible by one conditional update. Cost: sections of numbers read rollups, in one snapshot; a list of messages
- * streams one index range.
+ * made visible by one conditional update. Cost: sections of numbers read rollups, in one snapshot; a list of messages is
+ * built as an export is.
  */
 export const buildReport = defineJob({
   kind: "reports.build",
@@ -33,35 +28,24 @@ export const buildReport = defineJob({
   timeoutMs: 60 * 60_000,
   onGivenUp: giveUpRun,
   run: (key, context) =>
-    withRun(key, context, async (work) => {
+    withParts(key, context, async (work) => {
       const request = reportRequest.parse(work.run.params);
-      const { stream, result } = await openReport(request, context, work);
-      const name = fileName(request.template, request);
-      const artifact = await publishFile(context, work, stream, { name, ...request });
-      return { artifact, ...(result && { result }) };
+      const template = await findTemplate(context.db, request);
+      const list = listFile(template, request, work.run);
+      return list
+        ? buildRows(context, work, list, { fileName: fileName(request.template, request) })
+        : buildNumbers(context, work, template, request);
     }),
 });
 
-interface OpenedReport {
-  stream: RowStream;
-  /** What the run says of it besides its file. */
-  result?: Record<string, unknown>;
-}
-
-async function openReport(request: ReportRequest, context: JobContext, work: RunWork): Promise<OpenedReport> {
-  const template = await findTemplate(context.db, request);
-  const rows = rowsSection(template);
-  return rows
-    ? { stream: await openRows(rows, template, request, context, work) }
-    : openNumbers(template, request, context, work);
-}
-
-async function openNumbers(
+async function buildNumbers(
+  context: JobContext,
+  work: RunWork,
   template: ReportTemplate,
   request: ReportRequest,
-  { db }: JobContext,
-  { run, signal }: RunWork,
-): Promise<OpenedReport> {
+): Promise<RunOutcome> {
+  const { db } = context;
+  const { run, signal } = work;
   const account = await findAccount(db, request.account_id);
   if (!account) throw new NotFound("account_not_found", "There is no such account.");
   const { sections, leftOut } = planSections(template, request, queriedAccount(account));
@@ -71,8 +55,10 @@ async function openNumbers(
     readSections(session, sections, request.account_id, options),
   );
   const head = describeReport(request, run, template);
+  const file = { template, request, head, tables, leftOut, createdAt: run.created_at };
+  const name = fileName(request.template, request);
   return {
-    stream: await writeReport({ template, request, head, tables, leftOut, createdAt: run.created_at }),
+    artifact: await publishFile(context, work, await writeReport(file), { name, ...request }),
     result: {
       as_of: asOf,
       sections: tables.map(({ name, rows, rowsLeftOut }) => ({
@@ -84,34 +70,3 @@ async function openNumbers(
     },
   };
 }
-
-async function openRows(
-  list: SectionOf<"rows">,
-  template: ReportTemplate,
-  request: ReportRequest,
-  { db, copy }: JobContext,
-  { run, signal, progress }: RunWork,
-): Promise<RowStream> {
-  const { account_id: accountId, from, to, format } = request;
-  if (format === "html") throw new PermanentJobError("other_template", "A list of messages is no html.");
-  const filters = bothFilters(request.filters, list.filters ?? {});
-  const rows = selectRows(messages, { accountId, from, to, filters });
-  progress.totalRows = await countRows(db, rows, signal);
-  return streamRows(
-    progress.totalRows > 0 ? copy : noRows,
-    {
-      rows,
-      columns: pickColumns(rows.columns, list.columns),
-      name: "messages",
-      format,
-      createdAt: run.created_at,
-      csv: request.csv,
-      pretty: request.json?.pretty,
-      head: describeReport(request, run, template),
-    },
-    signal,
-  );
-}
-
-/** Where none were counted: to plan a COPY would cost more than the rest of such a report. */
-const noRows: Pick<CopySource, "stream"> = { stream: async () => Readable.from([NO_ROWS]) };

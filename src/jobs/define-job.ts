@@ -73,9 +73,9 @@ export interface JobSettings {
   /** Of accounts that have set neither: how long files are kept, and how many bytes they may have together (0: any). */
   artifactRetentionMs: number;
   artifactQuotaBytes: number;
-  /** Rows of a part: an export of more is built in several. */
+  /** Rows of a part: a file of more is built in several. */
   exportPartRows: number;
-  /** Parts of one export that are built at the same time, at most. */
+  /** Parts of one file that are built at the same time, at most. */
   exportParallelism: number;
   /** How the service is reached from outside; undefined: nobody said. */
   publicUrl: string | undefined;

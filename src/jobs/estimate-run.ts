@@ -13,6 +13,7 @@ import { NotFound } from "../errors.js";
 import type { Compression } from "../exports/compression.js";
 import { type OpenedDataset, openDataset } from "./open-dataset.js";
 import { findTemplate } from "./report/find-template.js";
+import { selectList } from "./report/list-file.js";
 import type { ExportFormat, ExportRequest, ReportRequest } from "./run-requests.js";
 
 /** What a file will be about as large as. Nothing has been read for it but the planner's statistics. */
@@ -64,8 +65,9 @@ export async function estimateExport(db: Db, request: ExportRequest, signal: Abo
 
 export async function estimateReport(db: Db, request: ReportRequest): Promise<Estimate> {
   const template = await findTemplate(db, request);
-  const size = rowsSection(template)
-    ? rowsSize(request, await planned(db, messagesOf(request)))
+  const list = rowsSection(template);
+  const size = list
+    ? rowsSize(request, await planned(db, selectList(list, request)))
     : await numbersSize(db, request, template);
   return {
     ...size,
@@ -83,11 +85,8 @@ const planned = async (db: Db, { rows, columns }: OpenedDataset): Promise<Planne
   columns,
 });
 
-function messagesOf(request: Pick<ReportRequest, "account_id" | "from" | "to" | "filters">): OpenedDataset {
-  const { account_id: accountId, from, to, filters } = request;
-  const rows = selectRows(messages, { accountId, from, to, filters });
-  return { rows, columns: rows.columns };
-}
+const messagesOf = ({ account_id, from, to }: Pick<ReportRequest, "account_id" | "from" | "to">) =>
+  selectRows(messages, { accountId: account_id, from, to, filters: {} });
 
 function rowsSize(request: ExportRequest | ReportRequest, { rows, width, columns }: Planned): Size {
   const { format } = request;
@@ -100,7 +99,7 @@ function rowsSize(request: ExportRequest | ReportRequest, { rows, width, columns
 
 /** Rows of metrics are computed, so the planner is asked for what they are grouped by: as many at most as all of it allow. */
 async function metricsSize(db: Db, request: ExportRequest & { dataset: "metrics" }): Promise<Size> {
-  const { rows } = messagesOf({ ...request, filters: {} });
+  const rows = messagesOf(request);
   const values = await Promise.all(
     request.group_by.filter(isDimension).map((name) => plannedValues(db, rows, name)),
   );
@@ -127,7 +126,7 @@ const shareOf = ({
 async function numbersSize(db: Db, request: ReportRequest, template: ReportTemplate): Promise<Size> {
   const account = await findAccount(db, request.account_id);
   if (!account) throw new NotFound("account_not_found", "There is no such account.");
-  const { rows: selected } = messagesOf({ ...request, filters: {} });
+  const selected = messagesOf(request);
   const valuesOf = (name: MetricDimension) =>
     isDimension(name) ? plannedValues(db, selected, name) : Promise.resolve(UNPLANNED_VALUES);
   let rows = 0;

@@ -12,6 +12,7 @@ import { encodeChangeCursor } from "./change-cursor.js";
 import { readMetricsRows } from "./metrics-rows.js";
 import { fileName } from "./publish-file.js";
 import { type ExportRequest, isAboutChanges, type RangeRequest } from "./run-requests.js";
+import type { RowFile } from "./write-rows.js";
 
 /** What an export reads, and which of its columns it writes. */
 export interface OpenedDataset {
@@ -67,6 +68,13 @@ async function accountOf(db: Db, { account_id }: RangeRequest) {
   if (!row) throw new NotFound("account_not_found", "There is no such account.");
   return queriedAccount(row);
 }
+
+/** The file of an export. */
+export const exportFile = (
+  { dataset: name, format, csv, compression }: ExportRequest,
+  { rows, columns }: OpenedDataset,
+  createdAt: Date,
+): RowFile => ({ rows, columns, name, format, csv, compression, createdAt });
 
 /** How the file is called, without an extension. */
 export const exportName = (request: ExportRequest): string =>

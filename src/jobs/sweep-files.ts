@@ -16,7 +16,7 @@ const BATCH = 1_000;
 /** Each may be made of thousands of parts. */
 const FILES_PER_BATCH = 100;
 const UUID_LENGTH = 36;
-/** A failed export can be retried, and goes on where it was, for so long. */
+/** A failed run can be retried, and goes on where it was, for so long. */
 const KEEP_FAILED_PARTS_MS = 24 * 3_600_000;
 /** The keys that `publishFile` and parts make, and that of an upload, also where the store encrypts. */
 const OUR_KEY = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\/\d+(-\d+){0,2}(\.sealed)?$/;
@@ -26,7 +26,7 @@ const SLICES = 16;
 
 /**
  * Removes old idempotency keys and download links, expired artifacts (their runs stay and answer 410), uploads that are read
- * or whose time for a retry is over, parts of exports that will not go on, unfinished uploads to the store, and of orphaned
+ * or whose time for a retry is over, parts of files that will not go on, unfinished uploads to the store, and of orphaned
  * files a slice. Idempotent; killed anywhere it goes on at the next fire. Runs where the artifacts are: workers share the store.
  * Cost: what there is to remove, and a look at every 16th file of the store.
  */

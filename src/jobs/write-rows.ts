@@ -1,5 +1,4 @@
 import type { Readable } from "node:stream";
-import type { CopySource } from "../db/copy.js";
 import type { Rows } from "../db/datasets/dataset.js";
 import { binaryCopySql } from "../exports/binary-copy.js";
 import type { Column } from "../exports/columns.js";
@@ -19,7 +18,8 @@ export interface RowStream {
   rows(): number;
 }
 
-export interface RowRequest {
+/** A file of rows: everything that its bytes depend on but the moment. */
+export interface RowFile {
   rows: Rows;
   /** Of those of the rows, in the order of the file. */
   columns: readonly Column[];
@@ -30,7 +30,7 @@ export interface RowRequest {
   csv?: CsvOptions | undefined;
   /** Of the bytes, or of the pages inside of a Parquet file. */
   compression?: Compression | undefined;
-  /** JSON for people: indented, and inside a document that begins with `head`. */
+  /** Of JSON, for people: indented, and inside a document that begins with `head`. */
   pretty?: boolean | undefined;
   /** What a workbook and a pretty document say of themselves. */
   head?: ReportHead;
@@ -38,41 +38,36 @@ export interface RowRequest {
   trailer?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** What COPY is asked for. */
+export const copySql = ({ rows, columns }: RowFile): string =>
+  binaryCopySql(columns, rows.from({ ordered: true }));
+
 /**
- * Streams rows as a file, in constant memory. They come in the order of an index, so the same rows give the same bytes.
+ * Streams what COPY sends as a file, in constant memory. Rows come in the order of an index, so the same rows give the same
+ * bytes.
  */
-export async function streamRows(
-  copy: Pick<CopySource, "stream">,
-  request: RowRequest,
-  signal: AbortSignal,
-): Promise<RowStream> {
-  const { rows, columns } = request;
-  const source = await copy.stream(binaryCopySql(columns, rows.from({ ordered: true })), signal);
-  const stream = formatted(source, request);
+export function streamRows(source: Readable, file: RowFile): RowStream {
+  const stream = formatted(source, file);
   // Also when nothing was read of it yet, and so nothing of the source either.
   stream.bytes.once("close", () => source.destroy());
   return stream;
 }
 
-const zoneOf = (head: ReportHead | undefined): string => head?.time_zone ?? "UTC";
-
-function formatted(source: Readable, request: RowRequest): RowStream {
-  const { columns, name, format, csv, head, createdAt } = request;
-  if (format === "xlsx")
-    return sheetWorkbook(source, {
-      sheetName: name,
-      columns,
-      createdAt,
-      timeZone: zoneOf(head),
-      ...(head && workbookHead(head)),
-    });
-  if (format === "parquet") return parquetStream(source, { columns, compression: request.compression });
-  const text =
-    format === "json" && request.pretty
-      ? prettyRows(source, columns, { ...head }, name)
-      : textFile(source, { format, columns, csv, trailer: request.trailer });
-  return { ...text, bytes: compressed(text.bytes, request.compression ?? "none") };
+function formatted(source: Readable, file: RowFile): RowStream {
+  const { columns, name, format, compression = "none" } = file;
+  if (format === "xlsx") return sheetWorkbook(source, workbookOf(file));
+  if (format === "parquet") return parquetStream(source, file);
+  const text = file.pretty
+    ? prettyRows(source, columns, { ...file.head }, name)
+    : textFile(source, { ...file, format });
+  return { ...text, bytes: compressed(text.bytes, compression) };
 }
+
+/** A file of rows as a workbook, of which each sheet is called as the file is. */
+export const workbookOf = ({ name: sheetName, columns, createdAt, head }: RowFile) => ({
+  ...{ sheetName, columns, createdAt, timeZone: "UTC" },
+  ...(head && workbookHead(head)),
+});
 
 /** The zone and the document properties of a workbook. */
 export const workbookHead = (head: ReportHead) => ({

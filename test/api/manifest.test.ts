@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
 import { buildExport } from "../../src/jobs/build-export.js";
+import { buildReport } from "../../src/jobs/build-report.js";
 import { call, startTestApp, type TestApp } from "../support/app.js";
 import { compile } from "../support/compile.js";
 import { openWork, seedMessages, seedRange, type TestWork, testSettings } from "../support/work.js";
@@ -63,6 +64,41 @@ it("a file in parts has a manifest, by which each part can be checked and fetche
     const part = Buffer.from(await response.arrayBuffer());
     expect(createHash("sha256").update(part).digest("hex")).toBe(sha256);
   }
+});
+
+async function reported(template: string): Promise<string> {
+  const key = await test.insertRun("report", "shop", { template, format: "ndjson", ...seedRange });
+  await test.work(buildReport, key, { settings: { ...testSettings, exportPartRows: 5 } });
+  return `/analytics/reports/${key.runId}`;
+}
+
+it("a list of messages has one as an export has, in which the parts are", async () => {
+  const path = await reported("message-log");
+  const { json: manifest } = await get(`${path}/manifest`);
+  const { text } = await get(`${path}/download`);
+  expect(manifest).toMatchObject({
+    ...{ kind: "report", rows: messages, bytes: Buffer.byteLength(text), consistency: "snapshot" },
+    params: { template: "message-log" },
+  });
+  expect(Date.parse(manifest.as_of)).toBeGreaterThan(Date.parse(manifest.requested_at));
+  expect(manifest.columns[1]).toEqual({ name: "message_id", type: "text" });
+  expect(manifest.parts).toHaveLength(Math.ceil(messages / 5));
+  for (const { offset, bytes, sha256 } of manifest.parts)
+    expect(
+      createHash("sha256")
+        .update(Buffer.from(text).subarray(offset, offset + bytes))
+        .digest("hex"),
+    ).toBe(sha256);
+});
+
+it("a report of numbers has one of one part, by which it can be checked, and nothing about columns", async () => {
+  const path = await reported("delivery-summary");
+  const { json: manifest } = await get(`${path}/manifest`);
+  const { rows, bytes, sha256 } = (await get(path)).json.artifact;
+  expect(manifest).toMatchObject({
+    ...{ kind: "report", rows, bytes, sha256, as_of: null, consistency: null, columns: null },
+    parts: [{ offset: 0, bytes, rows, sha256 }],
+  });
 });
 
 it("the command says whether a downloaded file is the one of its manifest, and what to fetch again", async () => {

@@ -93,12 +93,12 @@ contract("a cancel", (on) => {
     await send("POST", `${third.links.self}/cancel`);
   });
 
-  it("while its rows are counted and cut into parts stops the statement", async () => {
+  it("while its rows are counted stops the statement", async () => {
     await on.start([buildExport]);
     await lock("messages");
     const run = await orderExport();
-    await expect.poll(() => statements("^select .*from messages m"), { timeout: 10_000 }).toBe(1);
-    await expectStopped(run, "^select .*from messages m");
+    await expect.poll(() => statements("select count.*from messages m"), { timeout: 10_000 }).toBe(1);
+    await expectStopped(run, "select count.*from messages m");
   });
 
   it("while the numbers of a summary are read stops the statement", async () => {

@@ -1,10 +1,12 @@
 import { once } from "node:events";
 import { Readable } from "node:stream";
 import { beforeAll, expect, it } from "vitest";
+import { messageColumns } from "../../src/db/datasets/messages.js";
 import { type RunKey, runJobId, settleRun } from "../../src/db/queries/runs.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
 import { withRun } from "../../src/jobs/with-run.js";
+import { binaryRows } from "../exports/binary-rows.js";
 import { call } from "../support/app.js";
 import { seedMessages, seedRange } from "../support/work.js";
 import { type Contract, contract, gate } from "./contract.js";
@@ -117,7 +119,9 @@ contract("a run that two workers hold", (on) => {
     const key = await order();
     const zombie = await on.startDead({ lockMs: 1_000, queue: "exports" });
     const taken = await zombie.take();
-    const earlier = heldExport(() => Readable.from([Buffer.from("late row\n")]));
+    const earlier = heldExport(() =>
+      Readable.from([binaryRows([messageColumns.map(() => Buffer.from("late row"))])]),
+    );
     const late = earlier.definition.run(key, on.lent({ worker: "zombie" }));
     await earlier.claimed;
     // Its lock ends, and a living worker takes the job up.

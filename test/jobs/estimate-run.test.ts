@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { templateDefinition } from "../../src/analytics/report-templates/definition.js";
 import { ensureAccounts } from "../../src/db/queries/accounts.js";
+import { insertTemplate } from "../../src/db/queries/report-templates.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import { buildReport } from "../../src/jobs/build-report.js";
 import { estimateExport, estimateReport } from "../../src/jobs/estimate-run.js";
@@ -66,6 +68,24 @@ describe("an estimate is near what is made", () => {
     const told = await estimateExport(test.db, exportRequest.parse(params), signal);
     const key = await test.insertRun("export", "shop", params);
     await test.work(buildExport, key);
+    const { artifact } = await test.run(key);
+    near(told.rows, artifact!.rows);
+    near(told.bytes, artifact!.bytes);
+  });
+
+  it("of a list with columns and a filter of its template", async () => {
+    const section = { kind: "rows", id: "some", dataset: "messages", columns: ["message_id", "sent_at"] };
+    await insertTemplate(test.db, {
+      ...{ accountId: "shop", name: "some", createdBy: "test" },
+      definition: templateDefinition.parse({
+        title: "Some",
+        sections: [{ ...section, filters: { template: ["offer_1"] } }],
+      }),
+    });
+    const params = { account_id: "shop", template: "some", format: "csv", ...range };
+    const told = await estimateReport(test.db, reportRequest.parse(params));
+    const key = await test.insertRun("report", "shop", params);
+    await test.work(buildReport, key);
     const { artifact } = await test.run(key);
     near(told.rows, artifact!.rows);
     near(told.bytes, artifact!.bytes);

@@ -9,7 +9,7 @@ import { claimRun, type RunKey, requestCancel, restartRun } from "../../src/db/q
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
 import { helpExport } from "../../src/jobs/help-export.js";
-import { openRange } from "../../src/jobs/open-dataset.js";
+import { exportFile, openRange } from "../../src/jobs/open-dataset.js";
 import { partedFormat } from "../../src/jobs/parted-format.js";
 import { exportRequest, type RangeRequest } from "../../src/jobs/run-requests.js";
 import { openWork, seedMessages, seedRange, type TestWork, testSettings } from "../support/work.js";
@@ -30,7 +30,7 @@ it("a living helper of a killed attempt gives no part to the next one, which was
   // Fewer rows were there then: the parts began elsewhere.
   const request = exportRequest.parse(one.params);
   const opened = await openRange(test.db, request as RangeRequest);
-  const { layout } = partedFormat({ settings }, request, opened, one);
+  const { layout } = partedFormat(settings, exportFile(request, opened, one.created_at))!;
   await layOutParts(test.db, { ...key, fence: one.fence }, layout, [
     { to: ["2025-03-02 00:00:00+00", ""] },
     { from: ["2025-03-02 00:00:00+00", ""] },

@@ -8,7 +8,7 @@ import { selectRows } from "../../src/db/datasets/dataset.js";
 import { messages } from "../../src/db/datasets/messages.js";
 import { createDiskStore } from "../../src/exports/artifacts/disk.js";
 import { buildReport } from "../../src/jobs/build-report.js";
-import { type RowFormat, streamRows } from "../../src/jobs/write-rows.js";
+import { copySql, type RowFile, type RowFormat, streamRows } from "../../src/jobs/write-rows.js";
 import { openWork, seedMessages, seedRange, type TestWork } from "../support/work.js";
 
 let test: TestWork;
@@ -40,14 +40,13 @@ describe.each<[string, { format: RowFormat; pretty?: boolean }]>([
       to: new Date(seedRange.to),
       filters: {},
     };
-    const { bytes } = await streamRows(
-      createCopySource(copies),
-      {
-        ...{ rows: selectRows(messages, selection), columns: messages.columns, name: "messages" },
-        ...{ createdAt: new Date(), ...format },
-      },
-      new AbortController().signal,
-    );
+    const file: RowFile = {
+      ...{ rows: selectRows(messages, selection), columns: messages.columns, name: "messages" },
+      ...{ createdAt: new Date(), ...format },
+    };
+    const { signal } = new AbortController();
+    const { source } = await createCopySource(copies).streamAt(undefined, copySql(file), signal);
+    const { bytes } = streamRows(source, file);
     expect(held()).toBe(1);
     const closed = once(bytes, "close");
     bytes.destroy();

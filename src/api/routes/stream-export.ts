@@ -4,10 +4,10 @@ import { createPool } from "../../db/client.js";
 import { createCopySource } from "../../db/copy.js";
 import { findAccount } from "../../db/queries/accounts.js";
 import { Unavailable } from "../../errors.js";
-import { exportName, openDataset } from "../../jobs/open-dataset.js";
+import { exportFile, exportName, openDataset } from "../../jobs/open-dataset.js";
 import { servedAs } from "../../jobs/publish-file.js";
 import type { ExportRequest } from "../../jobs/run-requests.js";
-import { streamRows } from "../../jobs/write-rows.js";
+import { copySql, streamRows } from "../../jobs/write-rows.js";
 import { seldomWarnings } from "../../log.js";
 import { readExportQuery } from "../export-query.js";
 import { accountNotFound, requireAccount } from "../identity.js";
@@ -44,22 +44,11 @@ export function streamExportRoutes(context: Context): Route[] {
     const snapshot = await copy.holdSnapshot();
     try {
       const opened = await openDataset(db, snapshot, asked, signal);
-      const { dataset: name, format, csv, compression } = asked;
       const { nextCursor } = opened;
       const trailer = nextCursor === undefined ? undefined : { next_cursor: nextCursor };
-      const { bytes } = await streamRows(
-        { stream: async (sql) => (await copy.streamAt(snapshot, sql, signal)).source },
-        {
-          ...opened,
-          name,
-          format,
-          csv,
-          compression,
-          createdAt: context.now(),
-          trailer,
-        },
-        signal,
-      );
+      const file = { ...exportFile(asked, opened, context.now()), trailer };
+      const { source } = await copy.streamAt(snapshot, copySql(file), signal);
+      const { bytes } = streamRows(source, file);
       return { bytes, nextCursor };
     } finally {
       // Whoever has entered it keeps it.

@@ -1,8 +1,8 @@
 import { CompiledQuery } from "kysely";
 import pg from "pg";
 import type { Column } from "../../exports/columns.js";
-import { cancellable } from "../cancellable.js";
 import type { Db } from "../client.js";
+import type { HeldSnapshot } from "../held-snapshot.js";
 
 /** Which rows of an account somebody wants. */
 export interface Selection {
@@ -101,10 +101,26 @@ export function pickColumns(
   return names ? names.map((name) => columns.find((column) => column.name === name)!) : columns;
 }
 
-export async function countRows(db: Db, rows: Rows, signal: AbortSignal): Promise<number> {
-  const text = `select count(*) as count ${rows.from({ ordered: false })}`;
-  const result = await cancellable<{ count: number }>(db, text, signal);
-  return result.rows[0]!.count;
+export interface CountedRows {
+  count: number;
+  /** Of when it is. */
+  takenAt: Date;
+}
+
+/** How many rows there are, of which no more than `limit` are counted. */
+export async function countRows(
+  reader: Pick<HeldSnapshot, "read">,
+  rows: Rows,
+  { within = {}, limit }: { within?: KeyRange; limit?: number | undefined },
+  signal: AbortSignal,
+): Promise<CountedRows> {
+  const bound = limit === undefined ? "" : ` limit ${limit}`;
+  const counted = `select 1 ${rows.from({ ordered: false, within })}${bound}`;
+  const [found] = await reader.read<{ count: number; taken_at: Date }>(
+    `select count(*) as count, now() as taken_at from (${counted}) counted`,
+    signal,
+  );
+  return { count: found!.count, takenAt: found!.taken_at };
 }
 
 /** The statement for rows under the names of their columns, in their order. */

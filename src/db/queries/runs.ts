@@ -104,6 +104,17 @@ export async function findRun(
   return query.executeTakeFirst();
 }
 
+/** A run that is being worked on under this claim, whatever its kind. */
+export const findHeldRun = (db: Db, { accountId, runId, fence }: Claim): Promise<Run | undefined> =>
+  db
+    .selectFrom("runs")
+    .select(runColumns)
+    .where("account_id", "=", accountId)
+    .where("run_id", "=", runId)
+    .where("fence", "=", fence)
+    .where("status", "=", "running")
+    .executeTakeFirst();
+
 export async function listRuns(
   db: Db,
   filter: {

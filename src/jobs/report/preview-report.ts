@@ -1,13 +1,13 @@
 import type { z } from "zod";
 import { type ReportTemplate, rowsSection } from "../../analytics/report-templates/definition.js";
-import { bothFilters, planSections } from "../../analytics/report-templates/plan-sections.js";
+import { planSections } from "../../analytics/report-templates/plan-sections.js";
 import type { Db } from "../../db/client.js";
-import { pickColumns, readFirstRows, selectRows } from "../../db/datasets/dataset.js";
-import { messages } from "../../db/datasets/messages.js";
+import { readFirstRows } from "../../db/datasets/dataset.js";
 import type { AccountRow } from "../../db/queries/accounts.js";
 import { queriedAccount } from "../../db/queries/accounts.js";
 import type { reportFields } from "../run-requests.js";
 import { requireMessageFilters } from "./freeze-report.js";
+import { selectList } from "./list-file.js";
 import { readSections } from "./read-sections.js";
 import { nested } from "./write-report.js";
 
@@ -45,15 +45,8 @@ export async function previewReport(
   const list = rowsSection(template);
   if (list) {
     requireMessageFilters(asked);
-    const filters = bothFilters(asked.filters, list.filters ?? {});
-    const { from, to } = asked;
-    const selected = selectRows(messages, { accountId: account.account_id, from, to, filters });
-    const rows = await readFirstRows(
-      db,
-      selected,
-      pickColumns(selected.columns, list.columns),
-      PREVIEW_ROWS + 1,
-    );
+    const selected = selectList(list, { ...asked, account_id: account.account_id });
+    const rows = await readFirstRows(db, selected.rows, selected.columns, PREVIEW_ROWS + 1);
     const section = {
       section: list.id,
       rows: rows.slice(0, PREVIEW_ROWS),

@@ -33,7 +33,7 @@ export type BuiltFile = Pick<Artifact, "segments" | "bytes" | "rows" | "sha256" 
 };
 
 /**
- * Builds the parts of a laid-out export that are not done, with the help of other workers, and joins them without writing
+ * Builds the parts of a laid-out file that are not done, with the help of other workers, and joins them without writing
  * them again: all that is left is to read the bytes once for their digest.
  */
 export async function buildInParts(
@@ -88,7 +88,7 @@ async function callHelpers(
       await enqueue(helpExport, help, { id: helpId(help), isLowPriority: true });
     }
   } catch (error) {
-    log.warn("no help for an export", { runId, error });
+    log.warn("no help with parts", { runId, error });
   }
 }
 
@@ -115,7 +115,7 @@ async function joinParts(
   parts: readonly ExportPart[],
 ): Promise<Omit<BuiltFile, "expires_at">> {
   if (parts.length === 0 || parts.some((part) => part.done_at === null))
-    throw new Error("the parts of this export are not all there");
+    throw new Error("the parts of this file are not all there");
   const segments: FileSegment[] = [];
   const files: string[] = [];
   const content: BuiltFile["content"] = {
