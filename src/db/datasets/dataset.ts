@@ -52,11 +52,8 @@ export const instantLiteral = (time: Date): string => `${literal(time.toISOStrin
 
 /** The selected rows of a dataset. Reads one index range; `ORDER BY` follows that index. */
 export function selectRows(dataset: Dataset, selection: Selection): Rows {
-  const [time] = dataset.key;
   const conditions = [
     `${dataset.accountId} = ${literal(selection.accountId)}`,
-    `${time} >= ${instantLiteral(selection.from)}`,
-    `${time} < ${instantLiteral(selection.to)}`,
     ...filterConditions(dataset, selection.filters),
   ];
   const order = ` order by ${[dataset.accountId, ...dataset.key].join(", ")}`;
@@ -64,19 +61,26 @@ export function selectRows(dataset: Dataset, selection: Selection): Rows {
     columns: dataset.columns,
     key: dataset.key,
     from: ({ ordered, within = {} }) => {
-      const all = [...conditions, ...keyConditions(dataset.key, within)];
+      const all = [...conditions, ...bounds(dataset.key, selection, within)];
       return `from ${dataset.table} where ${all.join(" and ")}${ordered ? order : ""}`;
     },
   };
 }
 
-/** The time alone as well: it tells which partitions are meant. */
-function keyConditions(key: Dataset["key"], { from, to }: KeyRange): string[] {
+/**
+ * One bound on either side. A key lies within the range of time, and where PostgreSQL 18 is given both it walks through all of
+ * the range. Beside a key stands its time alone: it tells which partitions are meant.
+ */
+function bounds(key: Dataset["key"], { from, to }: Selection, within: KeyRange): string[] {
+  const [time] = key;
   const compare = (sign: "<" | ">=", values: RowKey) => [
     `(${key.join(", ")}) ${sign} (${values.map(literal).join(", ")})`,
-    `${key[0]} ${sign[0]}= ${literal(values[0]!)}`,
+    `${time} ${sign[0]}= ${literal(values[0]!)}`,
   ];
-  return [...(from ? compare(">=", from) : []), ...(to ? compare("<", to) : [])];
+  return [
+    ...(within.from ? compare(">=", within.from) : [`${time} >= ${instantLiteral(from)}`]),
+    ...(within.to ? compare("<", within.to) : [`${time} < ${instantLiteral(to)}`]),
+  ];
 }
 
 function filterConditions({ filters }: Dataset, wanted: Selection["filters"]): string[] {
