@@ -53,9 +53,12 @@ async function keyAfter(
   snapshot: HeldSnapshot,
   signal: AbortSignal,
 ): Promise<RowKey | undefined> {
-  const values = rows.key!.map((sql) => `(${sql})::text`).join(", ");
+  const names = rows.key!.map((_, index) => `k${index}`);
+  const values = rows.key!.map((sql, index) => `${sql} as ${names[index]}`);
+  // Text is made of the one key, not of all that are passed over.
   const [found] = await snapshot.read<{ key: string[] }>(
-    `select array[${values}] as key ${rows.from({ ordered: true, within: { from } })} offset ${size} limit 1`,
+    `select array[${names.map((name) => `${name}::text`).join(", ")}] as key
+     from (select ${values.join(", ")} ${rows.from({ ordered: true, within: { from } })} offset ${size} limit 1) found`,
     signal,
   );
   return found?.key;
