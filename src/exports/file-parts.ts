@@ -21,6 +21,8 @@ export type Segment = { inline: Buffer } | { part: number };
 /** How a file of one format is made of parts that know nothing of each other. */
 export interface PartedFormat {
   columns: readonly Column[];
+  /** Whether the making of a part holds tens of megabytes, and the thread that does it is the slowest on the way. */
+  isHeavy: boolean;
   /** Of what `binaryCopySql` sends of these columns. Its bytes fail with the error of the source. */
   part(source: Readable): FilePart;
   /** The whole file of its parts, in their order. */

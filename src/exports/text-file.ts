@@ -59,6 +59,7 @@ export function partedText(options: TextOptions, compression: Compression): Part
     text === "" ? [] : [{ inline: compressedBytes(Buffer.from(text), compression) }];
   return {
     columns,
+    isHeavy: false,
     part(source) {
       const { chunks, rows } = textOfRows(source, columns.length, layout.writer());
       const bytes = compressed(Readable.from(chunks, { objectMode: false }), compression);

@@ -126,6 +126,7 @@ export function workbookFile(
 export function partedWorkbook(options: WorkbookOptions & { columns: readonly Column[] }): PartedFormat {
   return {
     columns: options.columns,
+    isHeavy: true,
     part: (source) => sheetPart(source, options),
     join: (parts) => workbookFile(parts as readonly StoredPart<SheetPartDetail>[], options),
   };

@@ -15,6 +15,7 @@ import type { JobContext } from "./define-job.js";
 import { startHeart } from "./heart.js";
 import { Interrupted } from "./interrupted.js";
 import { counted } from "./publish-file.js";
+import { createTurns } from "./turns.js";
 
 /** An export that is being built in parts. */
 export interface PartedExport {
@@ -28,6 +29,9 @@ export interface PartedExport {
   snapshot: SharedSnapshot;
 }
 
+/** Of this process, at a time: more cost memory and make nothing faster. */
+const heavyParts = createTurns(2);
+
 /**
  * Builds the next part that nobody works on; false when there is none. The part's file has a key of this claim alone, and
  * one conditional statement makes it done: a worker that was taken for dead loses its part and harms nobody.
@@ -38,6 +42,7 @@ export async function buildNextPart(
   signal: AbortSignal,
 ): Promise<boolean> {
   signal.throwIfAborted();
+  using _turn = of.format.isHeavy ? await heavyParts.take(signal) : undefined;
   const part = await claimPart(context.db, of.key, context.worker);
   if (!part) return false;
   const claim = { ...of.key, part: part.part, fence: part.fence };

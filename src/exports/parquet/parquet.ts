@@ -130,6 +130,7 @@ export function parquetStream(
 export function partedParquet(options: ParquetOptions & { columns: readonly Column[] }): PartedFormat {
   return {
     columns: options.columns,
+    isHeavy: true,
     part: (source) => parquetPart(source, options),
     join: (parts) => parquetFile(parts as readonly StoredPart<ParquetPartDetail>[], options),
   };
