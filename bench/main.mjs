@@ -13,6 +13,7 @@ const families = {
     "export",
     "export-job",
     "export-parallel",
+    "export-scale",
     "workbook",
     "parquet",
     "empty-reports",
