@@ -11,7 +11,7 @@ import { startEmbeddedPostgres } from "../dist/embedded/postgres.js";
 import { createLog } from "../dist/log.js";
 import { migrate } from "../dist/migrate.js";
 import { choosePort } from "../dist/supervisor/port.js";
-import { apiNodeOptions } from "../dist/supervisor/supervise.js";
+import { apiNodeOptions, workerNodeOptions } from "../dist/supervisor/supervise.js";
 
 export const ROUNDS = 5;
 const API_KEY = "bench-key-of-a-temporary-server";
@@ -110,7 +110,8 @@ export async function startApiOnly(dataDir) {
 }
 
 export const startApi = (dataDir, settings) => startProcess("api/main.js", dataDir, settings, apiNodeOptions);
-export const startWorker = (dataDir, settings) => startProcess("workers/main.js", dataDir, settings);
+export const startWorker = (dataDir, settings) =>
+  startProcess("workers/main.js", dataDir, settings, workerNodeOptions);
 export const startScheduler = (dataDir, settings) => startProcess("workers/scheduler.js", dataDir, settings);
 
 /** The whole service as `npm start` runs it. */

@@ -19,6 +19,12 @@ import { welcomeText } from "./welcome.js";
  */
 export const apiNodeOptions: readonly string[] = ["--max-semi-space-size=32"];
 
+/**
+ * Rows on their way into files are bytes outside of the heap, which wait for a collection of the few objects that hold them:
+ * a small young heap brings that about, and saves 20 to 30 MB. `npm run worker` says the same.
+ */
+export const workerNodeOptions: readonly string[] = ["--max-semi-space-size=2"];
+
 /** Children exit by themselves within `CLOSING_MS` after their grace; one that does not is killed. */
 const GRACE_MARGIN_MS = CLOSING_MS + 2_000;
 
@@ -115,6 +121,7 @@ function childSpecs(config: Config, setting: Setting): ChildSpec[] {
       name,
       file: file("workers/main.js"),
       env,
+      nodeOptions: workerNodeOptions,
     })),
     { name: "scheduler", file: file("workers/scheduler.js"), env },
   ];
