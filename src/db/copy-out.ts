@@ -10,8 +10,8 @@ const COPY_DONE = "c".charCodeAt(0);
 /** The begin of the copy, and what may come at any time. */
 const PASSED_OVER: ReadonlySet<number> = new Set([..."HNSA"].map((letter) => letter.charCodeAt(0)));
 
-/** Some chunks of the socket ahead of whoever reads. */
-const WAITING_BYTES = 2 ** 17;
+/** Of the socket, ahead of whoever reads; each has 64 KB at most. */
+const WAITING_CHUNKS = 4;
 
 /** What `client.query` takes, and tells how it goes. */
 export interface CopyOut extends Readable, pg.Submittable {}
@@ -25,7 +25,9 @@ export function copyOut(sql: string): CopyOut {
   let detach: ((rest: Buffer) => void) | undefined;
   let socket: Socket | undefined;
   const stream = new Readable({
-    highWaterMark: WAITING_BYTES,
+    // Chunks stay as they are: made one, they would be so large that each had to be fetched from the system.
+    objectMode: true,
+    highWaterMark: WAITING_CHUNKS,
     read() {
       if (detach) socket!.resume();
     },
