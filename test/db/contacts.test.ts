@@ -343,7 +343,7 @@ describe("the plans of the statements", () => {
     const lines = await test.db.transaction().execute(async (trx) => {
       await preferIndexes(trx);
       const { rows } = await sql<{ "QUERY PLAN": string }>`${sql.raw(
-        `explain ${foldBatchSql.replaceAll("$1", "'full-3'").replaceAll("$2", "'0'").replaceAll("$3", "0").replaceAll("$4", "4000")}`,
+        `explain ${foldBatchSql.replaceAll("$1", "'full-3'").replaceAll("$2", "'0'").replaceAll("$3", "0").replaceAll("$4", "4000").replaceAll("$5", "false")}`,
       )}`.execute(trx);
       return rows.map((row) => row["QUERY PLAN"]);
     });
