@@ -1,4 +1,4 @@
-import { millisecondsAt, type RowBatch } from "./binary-copy.js";
+import { integerText, millisecondsAt, type RowBatch } from "./binary-copy.js";
 import type { Column, ColumnType } from "./columns.js";
 import { put, putDigits, putText } from "./put.js";
 import { wallTimes } from "./wall-time.js";
@@ -84,9 +84,9 @@ function timeCell(timeZone: string): CellWriter {
 
 /** A whole number that a double would round stays text, as does what is no number. */
 function integerCell(out: Buffer, at: number, { view, starts }: RowBatch, field: number): number {
-  const value = view.getBigInt64(starts[field]!);
-  if (!Number.isSafeInteger(Number(value))) return careful(out, at, String(value));
-  return putText(out, at, ` s="${formatNumber("integer")}"><v>${value}</v></c>`);
+  const digits = integerText(view, starts[field]!);
+  if (!Number.isSafeInteger(Number(digits))) return careful(out, at, digits);
+  return putText(out, at, ` s="${formatNumber("integer")}"><v>${digits}</v></c>`);
 }
 
 function numberCell(out: Buffer, at: number, { view, starts }: RowBatch, field: number): number {
