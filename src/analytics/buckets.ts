@@ -163,7 +163,8 @@ function firstChange(
   let low = before;
   let high = after;
   while (high - low > stepMs) {
-    const middle = low + floorTo((high - low) / 2, stepMs);
+    // At least one step on: where the end lies off the grid, half of what is left may be less than that.
+    const middle = low + Math.max(floorTo((high - low) / 2, stepMs), stepMs);
     if (offsetAt(middle) === offset) low = middle;
     else high = middle;
   }

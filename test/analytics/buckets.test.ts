@@ -1,6 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bucketStarts, type Interval, MAX_BUCKETS, QUARTER_MS } from "../../src/analytics/buckets.js";
+import {
+  bucketStarts,
+  type Interval,
+  MAX_BUCKETS,
+  offsetSpans,
+  QUARTER_MS,
+} from "../../src/analytics/buckets.js";
 import { bucketOfSlots } from "../support/oracle-buckets.js";
 
 const zones = [
@@ -132,5 +138,26 @@ describe("bucket starts", () => {
   it("need a zone that exists", () => {
     for (const zone of ["Mars/Olympus", "+05:30", ""])
       expect(() => bucketStarts(0, QUARTER_MS, "all", zone)).toThrow(`Unknown time zone: ${zone}`);
+  });
+});
+
+describe("stretches of one UTC offset", () => {
+  const SECOND_MS = 1_000;
+  it.each([
+    ["Europe/Berlin", "2026-03-29T01:00:00Z", 60, 120],
+    ["Australia/Lord_Howe", "2026-04-04T15:00:00Z", 660, 630],
+    ["America/New_York", "2026-11-01T06:00:00Z", -240, -300],
+  ])("in %s end where they are asked to, also between two steps of the search", (zone, at, before, after) => {
+    const change = Date.parse(at);
+    const from = change - 10 * QUARTER_MS;
+    const spansTo = (to: number) =>
+      offsetSpans(from, to, zone).map(({ start, end, offset }) => [start, end, offset / 60_000]);
+    for (let to = change + SECOND_MS; to < change + 2 * QUARTER_MS; to += 7 * SECOND_MS)
+      expect(spansTo(to)).toEqual([
+        [from, change, before],
+        [change, to, after],
+      ]);
+    for (let to = change; to > change - 2 * QUARTER_MS; to -= 7 * SECOND_MS)
+      expect(spansTo(to)).toEqual([[from, to, before]]);
   });
 });
