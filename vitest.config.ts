@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { UnfinishedFiles } from "./test/support/unfinished-files.js";
 
 /** `npm run test:full` adds what takes long or wants the processors to itself. */
 const full = process.env.TEST_FULL === "1";
@@ -18,7 +19,11 @@ export default defineConfig({
         ]
       : ["test/**/*.test.ts"],
     exclude: full ? [] : fullOnly,
-    reporters: reportFile ? ["default", ["json", { outputFile: reportFile }]] : ["default"],
+    reporters: [
+      "default",
+      new UnfinishedFiles(),
+      ...(reportFile ? [["json", { outputFile: reportFile }] as const] : []),
+    ],
     globalSetup: ["test/support/global-setup.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -4,12 +4,17 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 
+/** What `timeout` exits with: the step ended when told to, or had to be killed. */
+const TIMED_OUT = new Set(["124", "137"]);
+
 const total = { passed: 0, failed: 0, skipped: 0 };
 for (const argument of process.argv.slice(2)) {
   const [name, status, file] = argument.split("=");
   const counts = countTests(file);
   if (status !== "0") {
-    console.log(`${name} failed with exit status ${status}`);
+    console.log(
+      `${name} ${TIMED_OUT.has(status) ? "did not end in time" : `failed with exit status ${status}`}`,
+    );
     counts.failed = Math.max(counts.failed, 1);
   }
   for (const key of Object.keys(total)) total[key] += counts[key];

@@ -24,6 +24,7 @@ const SILENT_MS = 10_000;
 const FENCES_PER_LAYOUT = 1_000_000;
 /** Rows of one statement. */
 const ROWS_PER_INSERT = 1_000;
+const DONE_AT_ONCE = 100;
 
 /** Lays an export out in parts, in place of those that there were. False when somebody else has the run: the parts are theirs. */
 export async function layOutParts(
@@ -70,6 +71,25 @@ export async function readParts(db: Db, { accountId, runId }: PartsKey): Promise
     .where("run_id", "=", runId)
     .orderBy("part")
     .execute();
+}
+
+/** The parts that are done from this one on, up to the first that is not; some of them where they are many. */
+export async function readDoneParts(
+  db: Db,
+  { accountId, runId }: PartsKey,
+  from: number,
+): Promise<ExportPart[]> {
+  const parts = await db
+    .selectFrom("export_parts")
+    .selectAll()
+    .where("account_id", "=", accountId)
+    .where("run_id", "=", runId)
+    .where("part", ">=", from)
+    .orderBy("part")
+    .limit(DONE_AT_ONCE)
+    .execute();
+  const open = parts.findIndex((part, index) => part.done_at === null || part.part !== from + index);
+  return open < 0 ? parts : parts.slice(0, open);
 }
 
 /**
