@@ -1,5 +1,4 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Rows } from "../db/datasets/dataset.js";
 import type { SharedSnapshot } from "../db/held-snapshot.js";
 import { type PartsKey, partsProgress, readParts, reopenParts } from "../db/queries/export-parts.js";
 import type { Artifact } from "../db/schema.js";
@@ -9,6 +8,7 @@ import type { JobContext } from "./define-job.js";
 import { fits, quotaExceeded, requireRoom, roomFor } from "./file-room.js";
 import { helpExport, helpId } from "./help-export.js";
 import { type JoinedFile, openFileOfParts } from "./join-parts.js";
+import { type PartsPlan, planParts } from "./plan-parts.js";
 import { expiryOf } from "./publish-file.js";
 import type { RunWork } from "./with-run.js";
 
@@ -16,23 +16,21 @@ import type { RunWork } from "./with-run.js";
 const WAIT_MS = 250;
 /** Calls to the store at a time, to look at the files of parts. */
 const SIZES_AT_ONCE = 16;
+
 export type BuiltFile = JoinedFile & Pick<Artifact, "expires_at">;
 
 /**
- * Builds the parts of a laid-out file that are not done, with the help of other workers, and joins them. Between two parts
- * it reads those that are done, so that little is left to read when the last one is.
+ * Builds a file in parts that are not done, with the help of other workers, and joins them. Nothing waits for what it
+ * doesn't need: the first parts are built while the others are laid out, and what is done is read for the digest of the whole
+ * while the rest is built.
  */
 export async function buildInParts(
   context: JobContext,
   work: RunWork,
-  {
-    rows,
-    format,
-    layout,
-    snapshot,
-  }: { rows: Rows; format: PartedFormat; layout: string; snapshot: SharedSnapshot },
+  { format, ...plan }: PartsPlan & { format: PartedFormat },
 ): Promise<BuiltFile> {
   const { claim, progress, signal } = work;
+  const { rows, layout, snapshot } = plan;
   const room = await roomFor(context, claim.accountId);
   const key = { accountId: claim.accountId, runId: claim.runId, runFence: claim.fence, layout };
   const refresh = async () => {
@@ -41,42 +39,79 @@ export async function buildInParts(
     return open;
   };
   const file = openFileOfParts(context, work, format);
-  await callHelpers(context, work, snapshot, await refresh());
+  const planning = await startPlanning(context, work, plan);
   const counting = setInterval(() => void refresh().catch(() => {}), 1_000);
   try {
     for (;;) {
+      const areAllKnown = planning.isDone();
       await file.readAhead();
       const hasBuilt = await buildNextPart(context, { key, rows, format, snapshot }, signal);
       const open = await refresh();
       if (!fits(room, progress.bytes)) throw quotaExceeded(room);
       if (hasBuilt) continue;
-      if (open > 0) await delay(WAIT_MS, undefined, { signal });
+      const pause = () => delay(WAIT_MS, undefined, { signal });
+      if (!areAllKnown) await Promise.race([planning.done, pause()]);
+      else if (open > 0) await pause();
       else if (!(await reopenLostParts(context, key))) break;
     }
   } finally {
     clearInterval(counting);
+    await planning.stop();
   }
   await requireRoom(context, claim.accountId, progress.bytes);
   return { ...(await file.join()), expires_at: expiryOf(context, work, room) };
 }
 
-/** Whoever has time builds parts, too. A queue that cannot be reached costs only time. */
-async function callHelpers(
+/**
+ * Lays the parts out and calls for help with them, a helper for every part but the first. There is something to build when
+ * it comes back; `done` fails where no more can be found.
+ */
+async function startPlanning(
+  context: JobContext,
+  work: RunWork,
+  plan: PartsPlan,
+): Promise<{ done: Promise<void>; isDone(): boolean; stop(): Promise<void> }> {
+  const stopped = new AbortController();
+  const signal = AbortSignal.any([work.signal, stopped.signal]);
+  const found = planParts(context, { ...work, signal }, plan);
+  const callFor = helperCalls(context, work, plan.snapshot);
+  const first = await found.next();
+  let isDone = false;
+  const planOn = async () => {
+    if (!first.done) await callFor(first.value);
+    for await (const toBuild of found) await callFor(toBuild);
+    isDone = true;
+  };
+  const done = planOn();
+  done.catch(() => {});
+  return {
+    done,
+    isDone: () => isDone,
+    async stop() {
+      stopped.abort();
+      await done.catch(() => {});
+    },
+  };
+}
+
+/** Has so many parts built by whoever has time, too. A queue that cannot be reached costs only time. */
+function helperCalls(
   { enqueue, log, settings }: JobContext,
   { claim: { accountId, runId, fence } }: RunWork,
   { id, takenAt }: SharedSnapshot,
-  openParts: number,
-): Promise<void> {
+): (toBuild: number) => Promise<void> {
   const snapshot = { id, takenAt: takenAt.toISOString() };
-  const helpers = Math.min(openParts, settings.exportParallelism) - 1;
-  try {
-    for (let helper = 1; helper <= helpers; helper++) {
-      const help = { accountId, runId, fence, snapshot, helper, turn: 0 };
-      await enqueue(helpExport, help, { id: helpId(help), isLowPriority: true });
+  let called = 0;
+  return async (toBuild) => {
+    try {
+      while (called < Math.min(toBuild, settings.exportParallelism) - 1) {
+        const help = { accountId, runId, fence, snapshot, helper: ++called, turn: 0 };
+        await enqueue(helpExport, help, { id: helpId(help), isLowPriority: true });
+      }
+    } catch (error) {
+      log.warn("no help with parts", { runId, error });
     }
-  } catch (error) {
-    log.warn("no help with parts", { runId, error });
-  }
+  };
 }
 
 /** Parts whose files are gone, or are others than were stored, are built again; whether there are any. */

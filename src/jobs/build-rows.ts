@@ -6,7 +6,6 @@ import { NO_ROWS } from "../exports/binary-copy.js";
 import { type BuiltFile, buildInParts } from "./build-in-parts.js";
 import type { JobContext } from "./define-job.js";
 import { type PartedFile, partedFormat } from "./parted-format.js";
-import { planParts } from "./plan-parts.js";
 import { publishFile, servedAs } from "./publish-file.js";
 import type { RunOutcome, RunWork } from "./with-run.js";
 import { copySql, type RowFile, streamRows } from "./write-rows.js";
@@ -53,20 +52,17 @@ export async function buildRows(
   return { artifact, inParts, ...(nextCursor && { result: { next_cursor: nextCursor } }) };
 }
 
-type Built = BuiltFile & { nextCursor: string | undefined };
-
 async function buildParts(
   context: JobContext,
   work: RunWork,
   { rows }: RowFile,
   parted: PartedFile,
   asked: Asked,
-): Promise<Built> {
+): Promise<BuiltFile> {
   const snapshot = asked.snapshot ?? (await context.copy.holdSnapshot());
   try {
-    const planned = { rows, ...parted, snapshot, nextCursor: asked.nextCursor };
-    const nextCursor = await planParts(context, work, planned);
-    return { ...(await buildInParts(context, work, planned)), nextCursor };
+    const plan = { rows, ...parted, snapshot, nextCursor: asked.nextCursor };
+    return await buildInParts(context, work, plan);
   } finally {
     if (!asked.snapshot) snapshot.release();
   }
@@ -78,7 +74,7 @@ async function buildWhole(
   file: RowFile,
   counted: CountedRows | undefined,
   { snapshot, nextCursor }: Asked,
-): Promise<Built> {
+): Promise<BuiltFile> {
   work.progress.totalRows = counted?.count;
   const { source, takenAt } =
     counted?.count === 0

@@ -1,5 +1,7 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import type { Db } from "../db/client.js";
+import { areBeingPlanned } from "../db/queries/export-parts.js";
 import { findHeldRun, type Run } from "../db/queries/runs.js";
 import { buildNextPart } from "./build-part.js";
 import { defineJob } from "./define-job.js";
@@ -9,6 +11,9 @@ import { findTemplate } from "./report/find-template.js";
 import { listFile } from "./report/list-file.js";
 import { exportRequest, reportRequest } from "./run-requests.js";
 import type { RowFile } from "./write-rows.js";
+
+/** How often to look for a part while they are still being laid out. */
+const WAIT_MS = 250;
 
 /**
  * Builds one part of an export or a list that another worker is at, then asks for the next one, so that other work gets its
@@ -39,8 +44,10 @@ export const helpExport = defineJob({
     const { format, layout } = parted;
     const snapshot = { id: payload.snapshot.id, takenAt: new Date(payload.snapshot.takenAt) };
     const key = { accountId, runId, runFence: fence, layout };
-    const built = await buildNextPart(context, { key, rows: file.rows, format, snapshot }, context.signal);
-    if (!built) return { skipped: "no part is left" };
+    while (!(await buildNextPart(context, { key, rows: file.rows, format, snapshot }, context.signal))) {
+      if (!(await areBeingPlanned(context.db, key))) return { skipped: "no part is left" };
+      await delay(WAIT_MS, undefined, { signal: context.signal });
+    }
     const next = { ...payload, turn: turn + 1 };
     await context.enqueue(helpExport, next, { id: helpId(next), isLowPriority: true });
     return { run: runId, helper, parts: turn + 1 };

@@ -11,7 +11,11 @@ import type { RunWork } from "./with-run.js";
 const MAX_INLINE_BYTES = 16_384;
 
 type Content = Omit<NonNullable<Artifact["content"]>, "columns">;
-export type JoinedFile = Pick<Artifact, "segments" | "bytes" | "rows" | "sha256"> & { content: Content };
+export type JoinedFile = Pick<Artifact, "segments" | "bytes" | "rows" | "sha256"> & {
+  content: Content;
+  /** Of whoever laid the first part out, so that it is no later than any of them. */
+  nextCursor: string | undefined;
+};
 
 /**
  * A file that is put together of its parts as they are stored, without writing them again: all that is left to do is to
@@ -64,6 +68,7 @@ export function openFileOfParts(
         rows: parts.reduce((sum, part) => sum + part.rows, 0),
         segments: await Promise.all(pieces.map(asSegment)),
         content: contentOf(parts, pieces),
+        nextCursor: parts[0]!.next_cursor ?? undefined,
       };
     },
   };

@@ -1,6 +1,6 @@
 import fc from "fast-check";
-import { DateTime } from "luxon";
-import { describe, expect, it } from "vitest";
+import { DateTime, IANAZone } from "luxon";
+import { describe, expect, it, vi } from "vitest";
 import {
   type OpenInterval,
   openHoursArrays,
@@ -162,7 +162,7 @@ describe("open intervals", () => {
     expect(openIn(always, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")).toHaveLength(1);
   });
 
-  it("of a year are found in less than 10 ms", () => {
+  it("of a year are found without asking the zone for every day", () => {
     const calendar = calendarOf("Europe/Berlin", {
       weekly: daily([
         ["09:00", "12:30"],
@@ -172,12 +172,9 @@ describe("open intervals", () => {
         new Date(Date.UTC(2026, 0, 1) + index * 24 * HOUR_MS).toISOString().slice(0, 10),
       ).filter((_, index) => index % 3 === 0),
     });
-    const times = Array.from({ length: 9 }, () => {
-      const start = performance.now();
-      openIntervals(calendar, Date.UTC(2026, 0, 1), Date.UTC(2027, 0, 1));
-      return performance.now() - start;
-    });
-    expect(times.sort((a, b) => a - b)[4]).toBeLessThan(10);
+    using asked = vi.spyOn(IANAZone.prototype, "offset");
+    openIntervals(calendar, Date.UTC(2026, 0, 1), Date.UTC(2027, 0, 1));
+    expect(asked.mock.calls.length).toBeLessThan(365 / 3);
   });
 });
 

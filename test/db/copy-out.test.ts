@@ -1,4 +1,4 @@
-import type { EventEmitter } from "node:events";
+import { type EventEmitter, once } from "node:events";
 import { Duplex } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import fc from "fast-check";
@@ -134,7 +134,10 @@ describe("on a server", () => {
     await other.connect();
     const { rows } = await other.query<{ pid: number }>("select pg_backend_pid() as pid");
     const copy = other.query(copyOut("copy (select generate_series(1, 100000000)) to stdout"));
-    copy.once("data", () => void client.query("select pg_terminate_backend($1)", [rows[0]!.pid]));
+    const cut = once(copy, "data").then(() =>
+      client.query("select pg_terminate_backend($1)", [rows[0]!.pid]),
+    );
     await expect(buffer(copy)).rejects.toThrow(/terminat/);
+    await cut;
   });
 });

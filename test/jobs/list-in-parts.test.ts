@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import * as xlsx from "@e965/xlsx";
 import ExcelJS from "exceljs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { templateDefinition } from "../../src/analytics/report-templates/definition.js";
 import { createCopySource } from "../../src/db/copy.js";
 import { readParts } from "../../src/db/queries/export-parts.js";
@@ -133,10 +133,9 @@ describe("a list of messages in parts", () => {
     const helped: unknown[] = [];
     const { copy, read } = copyWith(async (count) => {
       // The first sheet is taken; the next is built by somebody else.
-      if (count === 0)
-        helped.push(
-          (await test.work(helpExport, help[0] as never, { settings: two, worker: "other" })).result,
-        );
+      if (count > 0) return;
+      await vi.waitFor(() => expect(help).not.toEqual([]));
+      helped.push((await test.work(helpExport, help[0] as never, { settings: two, worker: "other" })).result);
     });
     const two = { ...settings, exportPartRows: 1 };
     const enqueue: JobContext["enqueue"] = async (job, payload, options) => {

@@ -2,6 +2,7 @@ import { type Selectable, sql } from "kysely";
 import type { Db } from "../client.js";
 import type { KeyRange } from "../datasets/dataset.js";
 import type { Database } from "../schema.js";
+import type { Claim } from "./runs.js";
 
 export type ExportPart = Selectable<Database["export_parts"]>;
 
@@ -22,45 +23,63 @@ const SILENT_MS = 10_000;
 
 /** No claim of an earlier layout, and so no file of one, has the number of a later one's. */
 const FENCES_PER_LAYOUT = 1_000_000;
-/** Rows of one statement. */
-const ROWS_PER_INSERT = 1_000;
+/** Parts of one answer. */
 const DONE_AT_ONCE = 100;
 
-/** Lays an export out in parts, in place of those that there were. False when somebody else has the run: the parts are theirs. */
-export async function layOutParts(
-  db: Db,
-  { accountId, runId, fence }: PartsKey & { fence: number },
-  layout: string,
-  ranges: readonly KeyRange[],
-  nextCursor?: string,
-): Promise<boolean> {
-  const rows = ranges.map(({ from, to }, part) => ({
-    account_id: accountId,
-    run_id: runId,
-    part,
-    layout,
-    fence: fence * FENCES_PER_LAYOUT,
-    from_key: from ? [...from] : null,
-    to_key: to ? [...to] : null,
-    next_cursor: nextCursor ?? null,
-  }));
+export interface PlannedPart {
+  /** Numbered from 0. */
+  part: number;
+  layout: string;
+  range: KeyRange;
+  nextCursor?: string | undefined;
+}
+
+/** Forgets all parts of an export. False when somebody else has the run: the parts are theirs. */
+export async function removeParts(db: Db, claim: Claim): Promise<boolean> {
   return db.transaction().execute(async (trx) => {
-    const { rows: held } = await sql`
-      select from runs where account_id = ${accountId} and run_id = ${runId} and fence = ${fence}
-      for share`.execute(trx);
-    if (held.length === 0) return false;
+    const { rows } = await heldRun(claim).execute(trx);
+    if (rows.length === 0) return false;
     await trx
       .deleteFrom("export_parts")
-      .where("account_id", "=", accountId)
-      .where("run_id", "=", runId)
+      .where("account_id", "=", claim.accountId)
+      .where("run_id", "=", claim.runId)
       .execute();
-    for (let at = 0; at < rows.length; at += ROWS_PER_INSERT)
-      await trx
-        .insertInto("export_parts")
-        .values(rows.slice(at, at + ROWS_PER_INSERT))
-        .execute();
     return true;
   });
+}
+
+/** Writes down the next part of an export; one without an end is the last. False when somebody else has the run. */
+export async function addPart(
+  db: Db,
+  claim: Claim,
+  { part, layout, range, nextCursor }: PlannedPart,
+): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    with held as (${heldRun(claim)})
+    insert into export_parts (account_id, run_id, part, layout, fence, from_key, to_key, next_cursor)
+    select ${claim.accountId}, ${claim.runId}, ${part}::integer, ${layout}, ${claim.fence * FENCES_PER_LAYOUT}::bigint,
+           ${range.from ?? null}::text[], ${range.to ?? null}::text[], ${nextCursor ?? null}
+    from held`.execute(db);
+  return numAffectedRows === 1n;
+}
+
+/** The run, if this claim still holds; nobody else claims it until the end of the transaction. */
+const heldRun = ({ accountId, runId, fence }: Claim) => sql`
+  select from runs where account_id = ${accountId} and run_id = ${runId} and fence = ${fence} for share`;
+
+/** Whether parts are still being looked for, by who has the run under this fence. */
+export async function areBeingPlanned(
+  db: Db,
+  { accountId, runId, runFence }: PartsKey & { runFence: number },
+): Promise<boolean> {
+  const { rows } = await sql`
+    select from runs
+    where account_id = ${accountId} and run_id = ${runId} and fence = ${runFence} and status = 'running'
+      and not exists (
+        select from export_parts
+        where account_id = ${accountId} and run_id = ${runId} and to_key is null
+      )`.execute(db);
+  return rows.length > 0;
 }
 
 export async function readParts(db: Db, { accountId, runId }: PartsKey): Promise<ExportPart[]> {
