@@ -1,6 +1,7 @@
 import { addAbortSignal, Readable } from "node:stream";
 import { type ExportPart, readDoneParts, readParts, reopenParts } from "../db/queries/export-parts.js";
 import type { Artifact } from "../db/schema.js";
+import { isFileDamaged } from "../exports/artifacts/key-ring.js";
 import type { FileSegment } from "../exports/artifacts/segments.js";
 import type { PartedFormat } from "../exports/file-parts.js";
 import { tally } from "../exports/measure.js";
@@ -91,12 +92,17 @@ export function openFileOfParts(
   }
 
   async function isAsStored({ key, sha256 }: ExportPart): Promise<boolean> {
-    const bytes = await artifacts.open(key!);
-    if (!bytes) throw new Error("a part of the file is no longer in the store");
     const own = tally();
-    for await (const chunk of addAbortSignal(signal, bytes) as AsyncIterable<Buffer>) {
-      own.add(chunk);
-      whole.add(chunk);
+    try {
+      const bytes = await artifacts.open(key!);
+      if (!bytes) throw new Error("a part of the file is no longer in the store");
+      for await (const chunk of addAbortSignal(signal, bytes) as AsyncIterable<Buffer>) {
+        own.add(chunk);
+        whole.add(chunk);
+      }
+    } catch (error) {
+      if (isFileDamaged(error)) return false;
+      throw error;
     }
     return own.result().sha256 === sha256;
   }

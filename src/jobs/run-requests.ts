@@ -92,12 +92,16 @@ export const reportFields = {
   filters: metricsFields.filters,
 };
 
+export const namedTemplate = z.object({
+  template: templateName,
+  /** Of a custom template; the last one unless it is given, and from then on this one. */
+  template_version: z.int().min(1).max(MAX_INTEGER).optional(),
+});
+
 export const reportRequest = z
   .strictObject({
     account_id: account,
-    template: templateName,
-    /** Of a custom template; the last one unless it is given, and from then on this one. */
-    template_version: z.int().min(1).max(MAX_INTEGER).optional(),
+    ...namedTemplate.shape,
     format: z.enum(reportFormats),
     csv: csvRequest.optional(),
     json: z.strictObject({ pretty: z.boolean().default(false) }).optional(),

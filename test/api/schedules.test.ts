@@ -105,6 +105,16 @@ describe("a schedule", () => {
     [{ notifi: 1 }, ["notifi unknown_field"]],
     [{ export: { dataset: "messages", format: "csv" } }, ["export one_request"]],
     [{ report: undefined }, ["report required"]],
+    [{ report: { template: "none", format: "csv" } }, ["report.template unknown_template"]],
+    [{ report: { template: "none\0", format: "csv" } }, ["report.template invalid_format"]],
+    [
+      { report: { template: "none", template_version: 3, format: "csv" } },
+      ["report.template_version unknown_version"],
+    ],
+    [
+      { report: { template: "none", template_version: 1e10, format: "csv" } },
+      ["report.template_version too_big"],
+    ],
     [{ report: [] }, ["report invalid_type"]],
     [
       { report: { template: "delivery-summary", format: "pdf", colour: 1 } },

@@ -1,9 +1,15 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { readParts, reopenParts } from "../../src/db/queries/export-parts.js";
 import type { RunKey } from "../../src/db/queries/runs.js";
 import type { ArtifactStore } from "../../src/exports/artifacts/artifact-store.js";
+import { encryptedStore } from "../../src/exports/artifacts/encrypted.js";
+import { createKeyRing } from "../../src/exports/artifacts/key-ring.js";
+import { openSegments } from "../../src/exports/artifacts/segments.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import { openWork, seedMessages, seedRange, type TestWork, testSettings } from "../support/work.js";
 
@@ -78,6 +84,25 @@ it("a part that is bad when it is read ahead is built again at once", async () =
     expect.objectContaining({ key: opened[0] }),
   );
   await expectWhole(key);
+});
+
+it("a part that cannot be decrypted is built again, too", async () => {
+  const ring = createKeyRing([{ id: "one", key: randomBytes(32).toString("base64") }]);
+  const artifacts = encryptedStore(test.artifacts, ring);
+  const key = await order({ format: "csv" });
+  let damaged: string | undefined;
+  const open: ArtifactStore["open"] = async (file) => {
+    if (damaged === undefined) {
+      damaged = file;
+      await writeFile(join(test.artifactRoot, file), randomBytes(500));
+    }
+    return artifacts.open(file);
+  };
+  await test.work(buildExport, key, { settings, artifacts: { ...artifacts, open } });
+  const { segments, sha256 } = (await test.run(key)).artifact!;
+  expect(segments).not.toContainEqual(expect.objectContaining({ key: damaged }));
+  const file = await buffer((await openSegments(artifacts, segments))!);
+  expect(createHash("sha256").update(file).digest("hex")).toBe(sha256);
 });
 
 it("a store that changes what it is given ends the attempt, and the parts are to be built again", async () => {

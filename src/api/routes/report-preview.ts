@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { templateDefinition, templateName } from "../../analytics/report-templates/definition.js";
+import { templateDefinition } from "../../analytics/report-templates/definition.js";
 import type { Context } from "../../context.js";
 import { findAccount } from "../../db/queries/accounts.js";
 import { InvalidInput } from "../../errors.js";
 import { findTemplate } from "../../jobs/report/find-template.js";
 import { previewReport } from "../../jobs/report/preview-report.js";
-import { endsAfterItStarts, reportFields } from "../../jobs/run-requests.js";
+import { endsAfterItStarts, namedTemplate, reportFields } from "../../jobs/run-requests.js";
 import { readJsonBody } from "../body.js";
 import { accountNotFound, requireAccount } from "../identity.js";
 import { parseInput } from "../input.js";
@@ -17,8 +17,7 @@ const body = z
   .strictObject({
     account_id: accountIdText,
     /** One that there is, or one that may be to come. */
-    template: templateName.optional(),
-    template_version: z.int().min(1).max(1_000_000).optional(),
+    ...namedTemplate.partial().shape,
     definition: templateDefinition.optional(),
     ...reportFields,
   })

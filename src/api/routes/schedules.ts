@@ -15,11 +15,12 @@ import {
   scheduleKey,
 } from "../../db/queries/schedules.js";
 import { scheduledKinds } from "../../db/schema.js";
-import { Conflict, InvalidInput, NotFound, PreconditionFailed } from "../../errors.js";
+import { Conflict, NotFound, PreconditionFailed } from "../../errors.js";
 import { admitMade, fireDue } from "../../jobs/fire-schedules.js";
 import { notifyTargets } from "../../jobs/notify-targets.js";
 import { pinTemplates } from "../../jobs/pin-templates.js";
-import { hasTemplate } from "../../jobs/report/find-template.js";
+import { findTemplate } from "../../jobs/report/find-template.js";
+import { namedTemplate } from "../../jobs/run-requests.js";
 import { patternOf, requestOf, slotRange } from "../../jobs/scheduled-request.js";
 import { readJsonBody } from "../body.js";
 import { namesTag } from "../entity-tag.js";
@@ -68,11 +69,8 @@ export function scheduleRoutes(context: Context): Route[] {
       const targets = notifyTargets.safeParse(body[kind]?.notify);
       if (targets.success) await requireReachable(context, accountId, targets.data, `${kind}.notify`);
     }
-    const template = body.report?.template;
-    if (typeof template === "string" && !(await hasTemplate(db, accountId, template)))
-      throw InvalidInput.of([
-        { path: "report.template", code: "unknown_template", message: `there is no template ${template}` },
-      ]);
+    const named = namedTemplate.safeParse(body.report);
+    if (named.success) await findTemplate(db, { account_id: accountId, ...named.data }, "report.");
   };
   return [
     route({

@@ -55,3 +55,6 @@ export function createKeyRing(named: readonly NamedKey[]): KeyRing {
 /** What is stored is not what was written: changed, cut, or the file of another key. */
 export const fileDamaged = () =>
   new AppError("file_damaged", "The stored file is not what was written; run it again.");
+
+export const isFileDamaged = (error: unknown): boolean =>
+  error instanceof AppError && error.code === "file_damaged";

@@ -10,30 +10,25 @@ export interface TemplateAsked {
   template_version?: number | undefined;
 }
 
-/** The template that a request names, of the version that it names or else the last. Throws `InvalidInput`. */
-export async function findTemplate(db: Db, asked: TemplateAsked): Promise<ReportTemplate> {
+/** The template that a request names, of the version that it names or else the last. Throws `InvalidInput`, of fields below `at`. */
+export async function findTemplate(db: Db, asked: TemplateAsked, at = ""): Promise<ReportTemplate> {
   const { account_id, template: name, template_version: version } = asked;
   const builtIn = version === undefined ? findBuiltIn(name) : undefined;
   if (builtIn) return builtIn;
   const row = await findTemplateRow(db, account_id, name, version);
   if (row) return { ...templateDefinition.parse(row.definition), name, version: row.version };
+  const unknown = `there is no template ${name}`;
   throw InvalidInput.of([
     version === undefined
       ? {
-          path: "template",
+          path: `${at}template`,
           code: "unknown_template",
-          message: `${unknown(name)}; GET /analytics/report-templates lists all`,
+          message: `${unknown}; GET /analytics/report-templates lists all`,
         }
       : {
-          path: "template_version",
+          path: `${at}template_version`,
           code: "unknown_version",
-          message: `${unknown(name)} with version ${version}`,
+          message: `${unknown} with version ${version}`,
         },
   ]);
 }
-
-/** Whether an account can name this template. */
-export const hasTemplate = async (db: Db, accountId: string, name: string): Promise<boolean> =>
-  findBuiltIn(name) !== undefined || (await findTemplateRow(db, accountId, name, undefined)) !== undefined;
-
-const unknown = (name: string) => `there is no template ${name}`;
