@@ -314,8 +314,9 @@ describe("a download link", () => {
     const first = (await get("limit=2")).json;
     const second = (await get(`limit=2&cursor=${first.next_cursor}`)).json;
     expect([first.data.length, second.data.length, second.next_cursor]).toEqual([2, 1, null]);
-    const { url } = (await ask(runId)).json;
+    const { id, url } = (await ask(runId)).json;
     await follow(url);
+    await usesOf(runId, id, 1);
     await app.context.pool.query(
       `update download_links set expires_at = now() - interval '91 days' where run_id = $1`,
       [runId],
