@@ -12,7 +12,7 @@ const PICKED_UP_WITHIN_MS = 5_000;
 /** A worker that can tell the queue nothing any more counts as dead after 25 s. */
 const TAKEN_OVER_WITHIN_MS = 40_000;
 /** On top of it for the work itself on a busy machine. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 20_000;
 
 describe.each(queueStores)("with the queues in %s", (queues) => {
   let redis: TestRedis | undefined;

