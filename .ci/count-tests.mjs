@@ -13,7 +13,7 @@ for (const argument of process.argv.slice(2)) {
   const counts = countTests(file);
   if (status !== "0") {
     console.log(
-      `${name} ${TIMED_OUT.has(status) ? "did not end in time" : `failed with exit status ${status}`}`,
+      `${name} ${TIMED_OUT.has(status) ? "did not end in time, or was killed" : `failed with exit status ${status}`}`,
     );
     counts.failed = Math.max(counts.failed, 1);
   }

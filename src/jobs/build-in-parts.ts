@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { SharedSnapshot } from "../db/held-snapshot.js";
 import { type PartsKey, partsProgress, readParts, reopenParts } from "../db/queries/export-parts.js";
 import type { Artifact } from "../db/schema.js";
+import { isFileDamaged } from "../exports/artifacts/key-ring.js";
 import type { PartedFormat } from "../exports/file-parts.js";
 import { buildNextPart } from "./build-part.js";
 import type { JobContext } from "./define-job.js";
@@ -63,8 +64,8 @@ export async function buildInParts(
 }
 
 /**
- * Lays the parts out and calls for help with them, a helper for every part but the first. There is something to build when
- * it comes back; `done` fails where no more can be found.
+ * Lays the parts out and calls for help with them, a helper for every part but the first. The first are laid out when it
+ * comes back; `done` fails where the others cannot be.
  */
 async function startPlanning(
   context: JobContext,
@@ -75,10 +76,10 @@ async function startPlanning(
   const signal = AbortSignal.any([work.signal, stopped.signal]);
   const found = planParts(context, { ...work, signal }, plan);
   const callFor = helperCalls(context, work, plan.snapshot);
-  const first = await found.next();
+  const { value: first = 0 } = await found.next();
   let isDone = false;
   const planOn = async () => {
-    if (!first.done) await callFor(first.value);
+    await callFor(first);
     for await (const toBuild of found) await callFor(toBuild);
     isDone = true;
   };
@@ -104,8 +105,8 @@ function helperCalls(
   let called = 0;
   return async (toBuild) => {
     try {
-      while (called < Math.min(toBuild, settings.exportParallelism) - 1) {
-        const help = { accountId, runId, fence, snapshot, helper: ++called, turn: 0 };
+      for (; called < Math.min(toBuild, settings.exportParallelism) - 1; called++) {
+        const help = { accountId, runId, fence, snapshot, helper: called + 1, turn: 0 };
         await enqueue(helpExport, help, { id: helpId(help), isLowPriority: true });
       }
     } catch (error) {
@@ -117,11 +118,16 @@ function helperCalls(
 /** Parts whose files are gone, or are others than were stored, are built again; whether there are any. */
 async function reopenLostParts({ db, artifacts, log }: JobContext, key: PartsKey): Promise<boolean> {
   const lost: string[] = [];
+  const sizeOf = (file: string) =>
+    artifacts.size(file).catch((error: unknown) => {
+      if (isFileDamaged(error)) return undefined;
+      throw error;
+    });
   const parts = await readParts(db, key);
   for (let at = 0; at < parts.length; at += SIZES_AT_ONCE)
     await Promise.all(
       parts.slice(at, at + SIZES_AT_ONCE).map(async ({ key: file, bytes }) => {
-        if ((await artifacts.size(file!)) !== bytes) lost.push(file!);
+        if ((await sizeOf(file!)) !== bytes) lost.push(file!);
       }),
     );
   if (lost.length === 0) return false;

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import type { Db } from "../db/client.js";
 import { areBeingPlanned } from "../db/queries/export-parts.js";
@@ -12,8 +11,8 @@ import { listFile } from "./report/list-file.js";
 import { exportRequest, reportRequest } from "./run-requests.js";
 import type { RowFile } from "./write-rows.js";
 
-/** How often to look for a part while they are still being laid out. */
-const WAIT_MS = 250;
+/** Until a helper looks again for a part while they are still being laid out. */
+const LOOK_AGAIN_MS = 500;
 
 /**
  * Builds one part of an export or a list that another worker is at, then asks for the next one, so that other work gets its
@@ -44,13 +43,12 @@ export const helpExport = defineJob({
     const { format, layout } = parted;
     const snapshot = { id: payload.snapshot.id, takenAt: new Date(payload.snapshot.takenAt) };
     const key = { accountId, runId, runFence: fence, layout };
-    while (!(await buildNextPart(context, { key, rows: file.rows, format, snapshot }, context.signal))) {
-      if (!(await areBeingPlanned(context.db, key))) return { skipped: "no part is left" };
-      await delay(WAIT_MS, undefined, { signal: context.signal });
-    }
+    const built = await buildNextPart(context, { key, rows: file.rows, format, snapshot }, context.signal);
+    if (!built && !(await areBeingPlanned(context.db, key))) return { skipped: "no part is left" };
     const next = { ...payload, turn: turn + 1 };
-    await context.enqueue(helpExport, next, { id: helpId(next), isLowPriority: true });
-    return { run: runId, helper, parts: turn + 1 };
+    const options = { id: helpId(next), isLowPriority: true };
+    await context.enqueue(helpExport, next, built ? options : { ...options, delayMs: LOOK_AGAIN_MS });
+    return built ? { run: runId, helper, parts: 1 } : { skipped: "no part is laid out yet" };
   },
 });
 

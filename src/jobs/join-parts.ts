@@ -10,6 +10,10 @@ import type { RunWork } from "./with-run.js";
 
 /** What is longer than this becomes a file of the store: it would weigh on the run's row. */
 const MAX_INLINE_BYTES = 16_384;
+/** To see how a file begins costs as much as it has parts: it is done when an eighth of them has come. */
+const GROWTH = 1 / 8;
+/** Of parts and of what stands between them, to be read before there is something else to do. */
+const PIECES_AT_ONCE = 16;
 
 type Content = Omit<NonNullable<Artifact["content"]>, "columns">;
 export type JoinedFile = Pick<Artifact, "segments" | "bytes" | "rows" | "sha256"> & {
@@ -37,32 +41,32 @@ export function openFileOfParts(
   { claim, signal }: RunWork,
   format: PartedFormat,
 ): FileOfParts {
-  let ahead: ExportPart[] | undefined = [];
-  let read: Piece[] = [];
+  let begun: ExportPart[] = [];
+  let beginning: Piece[] = [];
+  let read: (Buffer | string)[] = [];
   let whole = tally();
+  let readsAhead = true;
 
   return {
     async readAhead() {
-      if (!ahead) return;
+      if (!readsAhead) return;
       try {
-        const more = await readDoneParts(db, claim, ahead.length);
-        if (more.length === 0) return;
-        ahead.push(...more);
-        const pieces = piecesOf(format, ahead);
-        // What follows the last part depends on those that come.
-        await readOn(pieces.slice(0, pieces.findLastIndex(isPart) + 1));
+        if (read.length === beginning.length) await lookOn();
+        await readOn(beginning.slice(0, read.length + PIECES_AT_ONCE));
       } catch (error) {
+        signal.throwIfAborted();
         log.warn("parts cannot be read ahead", { runId: claim.runId, error });
-        ahead = undefined;
         startAnew();
+        readsAhead = false;
       }
     },
     async join() {
+      [begun, beginning] = [[], []];
       const parts = await readParts(db, claim);
       if (parts.length === 0 || parts.some((part) => part.done_at === null))
         throw new Error("the parts of this file are not all there");
       const pieces = piecesOf(format, parts);
-      if (!read.every((piece, index) => isSame(piece, pieces[index]!))) startAnew();
+      if (!read.every((one, index) => isOf(pieces[index], one))) startAnew();
       await readOn(pieces);
       return {
         ...whole.result(),
@@ -75,8 +79,18 @@ export function openFileOfParts(
   };
 
   function startAnew() {
-    read = [];
+    [begun, beginning, read] = [[], [], []];
     whole = tally();
+  }
+
+  async function lookOn() {
+    const enough = Math.max(1, Math.ceil(begun.length * GROWTH));
+    const more = await readDoneParts(db, claim, { from: begun.length, limit: enough });
+    if (more.length < enough) return;
+    begun.push(...more);
+    const pieces = piecesOf(format, begun);
+    // What follows the last part depends on those that come.
+    beginning = pieces.slice(0, pieces.findLastIndex((piece) => "part" in piece) + 1);
   }
 
   async function readOn(pieces: readonly Piece[]) {
@@ -84,7 +98,7 @@ export function openFileOfParts(
     for (const piece of pieces.slice(read.length)) {
       if ("inline" in piece) whole.add(piece.inline);
       else if (!(await isAsStored(piece.part))) broken.push(piece.part.key!);
-      read.push(piece);
+      read.push("part" in piece ? piece.part.key! : piece.inline);
     }
     if (broken.length === 0) return;
     await reopenParts(db, claim, broken);
@@ -120,12 +134,10 @@ export function openFileOfParts(
 const piecesOf = (format: PartedFormat, parts: readonly ExportPart[]): Piece[] =>
   format.join(parts).map((segment) => ("part" in segment ? { part: parts[segment.part]! } : segment));
 
-const isPart = (piece: Piece): boolean => "part" in piece;
-
-const isSame = (one: Piece, other: Piece | undefined): boolean =>
-  "part" in one
-    ? other !== undefined && "part" in other && one.part.key === other.part.key
-    : other !== undefined && "inline" in other && one.inline.equals(other.inline);
+const isOf = (piece: Piece | undefined, read: Buffer | string): boolean => {
+  if (!piece) return false;
+  return "part" in piece ? piece.part.key === read : read instanceof Buffer && piece.inline.equals(read);
+};
 
 function contentOf(parts: readonly ExportPart[], pieces: readonly Piece[]): Content {
   const content: Content = {

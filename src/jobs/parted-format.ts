@@ -6,8 +6,8 @@ import { partedWorkbook } from "../exports/xlsx-workbook.js";
 import type { JobSettings } from "./define-job.js";
 import { type RowFile, workbookOf } from "./write-rows.js";
 
-/** Rises when parts of a format are written otherwise. */
-const FORMATS_VERSION = 2;
+/** Rises when parts are written or laid out otherwise. */
+const FORMATS_VERSION = 3;
 /** A sheet is a part, and holds more than other parts. Excel's limit is a little higher: a part may grow meanwhile. */
 const SHEET_FACTOR = 4;
 const MAX_SHEET_PART_ROWS = 1_000_000;

@@ -33,17 +33,18 @@ export async function* planParts(
   let toBuild = known.filter((part) => part.done_at === null).length;
   let range: KeyRange | undefined = rangeOf(known.at(-1));
   if (range) yield toBuild;
-  let parts = known.length;
+  // An earlier attempt may have made parts of another size.
+  const sizes = known.map((part) => (part.done_at ? part.rows : partRows));
   while (!range || range.to) {
     const from: RowKey | undefined = range?.to;
     range = { from, to: await keyAfter(rows, from, partRows, snapshot, signal) };
-    if (!(await addPart(db, claim, { part: parts, layout, range, nextCursor })))
+    if (!(await addPart(db, claim, { part: sizes.length, layout, range, nextCursor })))
       throw new Interrupted("fenced", "another worker holds this run");
-    parts++;
+    sizes.push(partRows);
     yield ++toBuild;
   }
   const { count } = await countRows(snapshot, rows, { within: range }, signal);
-  progress.totalRows = (parts - 1) * partRows + count;
+  progress.totalRows = sizes.slice(0, -1).reduce((sum, size) => sum + size, count);
 }
 
 /** Those of an earlier attempt that are worth keeping: no others are left. */

@@ -4,9 +4,9 @@ import { readdir } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import * as xlsx from "@e965/xlsx";
 import ExcelJS from "exceljs";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
-import { readParts } from "../../src/db/queries/export-parts.js";
+import { type ExportPart, readParts } from "../../src/db/queries/export-parts.js";
 import { type RunKey, requestCancel } from "../../src/db/queries/runs.js";
 import type { ArtifactContent } from "../../src/db/schema.js";
 import { buildExport } from "../../src/jobs/build-export.js";
@@ -66,6 +66,8 @@ async function inOnePiece(params: Record<string, unknown>): Promise<Buffer> {
   await test.work(buildExport, key);
   return test.file(key);
 }
+
+const isDone = (part: ExportPart): boolean => part.done_at !== null;
 
 describe("an export in parts", () => {
   it.each([
@@ -157,6 +159,36 @@ describe("an export in parts", () => {
     expect((await contentOf(key)).consistency).toBe("per_part");
   });
 
+  it("goes on with the laying out, too, in parts of the size that is asked for now", async () => {
+    const key = await order();
+    const copy = copyWith();
+    let ends = 0;
+    const breaksOff: JobContext["copy"] = {
+      ...copy,
+      async holdSnapshot() {
+        const held = await copy.holdSnapshot();
+        const read: typeof held.read = async (...given) => {
+          if (++ends < 3) return held.read(...given);
+          // Two parts are laid out and built when the worker fails.
+          await vi.waitFor(async () =>
+            expect((await readParts(test.db, key)).map(isDone)).toEqual([true, true]),
+          );
+          throw new Error("the connection broke");
+        };
+        return { ...held, read };
+      },
+    };
+    await expect(build(key, { copy: breaksOff })).rejects.toThrow("the connection broke");
+    await build(key, { settings: { ...settings, exportPartRows: 2 } });
+    expect((await test.file(key)).toString()).toBe((await inOnePiece({ format: "csv" })).toString());
+    expect((await contentOf(key)).parts.map((part) => part.rows)).toEqual([
+      3,
+      3,
+      ...Array((rows - 6) / 2).fill(2),
+    ]);
+    expect((await test.run(key)).progress_total_rows).toBe(rows);
+  });
+
   it("looks for the files of its parts before it joins them, 16 at a time", async () => {
     const key = await order();
     let [now, most, all] = [0, 0, 0];
@@ -206,11 +238,14 @@ describe("an export in parts", () => {
     beforeRead = async (count) => {
       if (count !== 1) return;
       // Somebody else has held the last part, and died.
-      await test.pool.query(
-        `update export_parts set fence = 7, worker = 'dead', heartbeat_at = now() - interval '1 minute'
-         where run_id = $1 and part = (select max(part) from export_parts where run_id = $1)`,
-        [key.runId],
-      );
+      await vi.waitFor(async () => {
+        const { rowCount } = await test.pool.query(
+          `update export_parts set fence = 7, worker = 'dead', heartbeat_at = now() - interval '1 minute'
+           where run_id = $1 and to_key is null`,
+          [key.runId],
+        );
+        expect(rowCount).toBe(1);
+      });
     };
     await build(key);
     expect((await test.file(key)).toString()).toBe((await inOnePiece({ format: "csv" })).toString());

@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
-import type { Db } from "../../src/db/client.js";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { createCopySource } from "../../src/db/copy.js";
-import { addPart, claimPart, type ExportPart, readParts } from "../../src/db/queries/export-parts.js";
+import { addPart, claimPart, removeParts } from "../../src/db/queries/export-parts.js";
 import { claimRun, type RunKey } from "../../src/db/queries/runs.js";
 import { buildExport } from "../../src/jobs/build-export.js";
 import type { JobContext } from "../../src/jobs/define-job.js";
@@ -76,60 +75,26 @@ it("finds no part to build where all are held", async () => {
   expect((await test.work(helpExport, lateHelp(key, fence))).result).toEqual({ skipped: "no part is left" });
 });
 
-it("waits for parts while they are laid out", async () => {
+it("comes again while parts are laid out by somebody who lives, and has none of another layout", async () => {
   const key = await order();
-  const { db, hasLooked } = watched();
-  const copy = createCopySource(test.pool);
-  const help: unknown[] = [];
-  let [ends, reads] = [0, 0];
-  let helping: Promise<{ result: unknown }> | undefined;
-  const slowly: JobContext["copy"] = {
-    async holdSnapshot() {
-      const held = await copy.holdSnapshot();
-      const read: typeof held.read = async (sql, signal) => {
-        // All that is laid out is built before a third end is found.
-        if (++ends === 3) {
-          await vi.waitFor(async () => expect((await readParts(test.db, key)).every(isDone)).toBe(true));
-          helping = test.work(helpExport, help[0] as never, { settings, db, worker: "other" });
-          await hasLooked;
-        }
-        return held.read(sql, signal);
-      };
-      return { ...held, read };
-    },
-    async streamAt(...given) {
-      if (++reads > 2) await helping;
-      return copy.streamAt(...given);
-    },
+  const run = (await claimRun(test.db, key, "first"))!;
+  const claim = { ...key, fence: run.fence };
+  const payload = lateHelp(key, run.fence);
+  const help = async () => {
+    const { result, enqueued } = await test.work(helpExport, payload, { settings });
+    return [result.skipped, enqueued.map((next) => [next.payload, next.options])];
   };
-  const enqueue: JobContext["enqueue"] = async (_job, payload) => void help.push(payload);
-  await test.work(buildExport, key, { settings, copy: slowly, enqueue });
-  expect((await helping)!.result).toMatchObject({ parts: 1 });
-  expect((await test.run(key)).artifact!.rows).toBe(messages);
+  const again = [
+    "no part is laid out yet",
+    [[{ ...payload, turn: 1 }, expect.objectContaining({ delayMs: 500, isLowPriority: true })]],
+  ];
+  const never = ["no part is left", []];
+  expect(await help()).toEqual(again);
+  await addPart(test.db, claim, { part: 0, layout: "of another release", range: { to: ["2025-03-02", ""] } });
+  expect(await help()).toEqual(never);
+  await removeParts(test.db, claim);
+  await test.pool.query("update runs set heartbeat_at = now() - interval '1 minute' where run_id = $1", [
+    key.runId,
+  ]);
+  expect(await help()).toEqual(never);
 });
-
-it("waits no longer than somebody has the run", async () => {
-  const key = await order();
-  const { fence } = (await claimRun(test.db, key, "first"))!;
-  const { db, hasLooked } = watched();
-  const helping = test.work(helpExport, lateHelp(key, fence), { db });
-  await hasLooked;
-  await claimRun(test.db, key, "second");
-  expect((await helping).result).toEqual({ skipped: "no part is left" });
-});
-
-const isDone = (part: ExportPart): boolean => part.done_at !== null;
-
-/** A database, and when it has been asked whether parts are still laid out. */
-function watched(): { db: Db; hasLooked: Promise<void> } {
-  let look = () => {};
-  const hasLooked = new Promise<void>((resolve) => (look = resolve));
-  const db = test.db.withPlugin({
-    transformQuery({ node }) {
-      if (JSON.stringify(node).includes("to_key is null")) look();
-      return node;
-    },
-    transformResult: async ({ result }) => result,
-  });
-  return { db, hasLooked };
-}

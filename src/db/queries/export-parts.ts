@@ -23,9 +23,6 @@ const SILENT_MS = 10_000;
 
 /** No claim of an earlier layout, and so no file of one, has the number of a later one's. */
 const FENCES_PER_LAYOUT = 1_000_000;
-/** Parts of one answer. */
-const DONE_AT_ONCE = 100;
-
 export interface PlannedPart {
   /** Numbered from 0. */
   part: number;
@@ -67,17 +64,18 @@ export async function addPart(
 const heldRun = ({ accountId, runId, fence }: Claim) => sql`
   select from runs where account_id = ${accountId} and run_id = ${runId} and fence = ${fence} for share`;
 
-/** Whether parts are still being looked for, by who has the run under this fence. */
+/** Whether parts of this layout are still being looked for, by a living worker that has the run under this fence. */
 export async function areBeingPlanned(
   db: Db,
-  { accountId, runId, runFence }: PartsKey & { runFence: number },
+  { accountId, runId, runFence, layout }: PartsKey & { runFence: number; layout: string },
 ): Promise<boolean> {
   const { rows } = await sql`
     select from runs
     where account_id = ${accountId} and run_id = ${runId} and fence = ${runFence} and status = 'running'
+      and heartbeat_at > now() - ${SILENT_MS} * interval '1 millisecond'
       and not exists (
         select from export_parts
-        where account_id = ${accountId} and run_id = ${runId} and to_key is null
+        where account_id = ${accountId} and run_id = ${runId} and (to_key is null or layout <> ${layout})
       )`.execute(db);
   return rows.length > 0;
 }
@@ -92,23 +90,22 @@ export async function readParts(db: Db, { accountId, runId }: PartsKey): Promise
     .execute();
 }
 
-/** The parts that are done from this one on, up to the first that is not; some of them where they are many. */
+/** The parts that are done from this one on, up to the first that is not, and so many at most. */
 export async function readDoneParts(
   db: Db,
   { accountId, runId }: PartsKey,
-  from: number,
+  { from, limit }: { from: number; limit: number },
 ): Promise<ExportPart[]> {
-  const parts = await db
-    .selectFrom("export_parts")
-    .selectAll()
-    .where("account_id", "=", accountId)
-    .where("run_id", "=", runId)
-    .where("part", ">=", from)
-    .orderBy("part")
-    .limit(DONE_AT_ONCE)
-    .execute();
-  const open = parts.findIndex((part, index) => part.done_at === null || part.part !== from + index);
-  return open < 0 ? parts : parts.slice(0, open);
+  const { rows } = await sql<ExportPart>`
+    select * from export_parts
+    where account_id = ${accountId} and run_id = ${runId} and part >= ${from} and part < ${from + limit}
+      and part < coalesce((
+        select min(part) from export_parts
+        where account_id = ${accountId} and run_id = ${runId} and part >= ${from} and part < ${from + limit}
+          and done_at is null
+      ), ${from + limit})
+    order by part`.execute(db);
+  return rows;
 }
 
 /**
