@@ -43,6 +43,7 @@ export function openFileOfParts(
 ): FileOfParts {
   let begun: ExportPart[] = [];
   let beginning: Piece[] = [];
+  /** Bytes of its own, or the key of a part. */
   let read: (Buffer | string)[] = [];
   let whole = tally();
   let readsAhead = true;
@@ -61,6 +62,7 @@ export function openFileOfParts(
       }
     },
     async join() {
+      // Not needed any more: with thousands of parts they are megabytes.
       [begun, beginning] = [[], []];
       const parts = await readParts(db, claim);
       if (parts.length === 0 || parts.some((part) => part.done_at === null))

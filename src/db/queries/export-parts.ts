@@ -23,6 +23,7 @@ const SILENT_MS = 10_000;
 
 /** No claim of an earlier layout, and so no file of one, has the number of a later one's. */
 const FENCES_PER_LAYOUT = 1_000_000;
+
 export interface PlannedPart {
   /** Numbered from 0. */
   part: number;
