@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { foldBatch, type Position } from "../db/fold/fold-account.js";
 import { settleRollups } from "../db/rollups/settle.js";
+import { analyzeGrown } from "../db/statistics.js";
 import { defineJob } from "./define-job.js";
 import { rebuildConversationsJob } from "./rebuild-conversations.js";
 import { SETTLE_ABOVE_ROWS, settleRollupsJob } from "./settle-rollups.js";
@@ -9,6 +10,8 @@ import { SETTLE_ABOVE_ROWS, settleRollupsJob } from "./settle-rollups.js";
 const DEBOUNCE_MS = 1_000;
 /** So many rows wait to be settled only where nobody else does it: then they come before more of them. */
 const MOST_UNSETTLED_ROWS = 100_000;
+/** A batch that changes so many messages may have made small tables large. */
+const MANY_MESSAGES = 500;
 /** After this long an account makes room for others and comes back; a fold's batch itself takes well under a second. */
 const TURN_MS = 20_000;
 
@@ -38,6 +41,7 @@ export const foldEvents = defineJob({
       messages += batch.messages;
       marks += batch.marks;
       after = batch.position;
+      if (batch.messages > MANY_MESSAGES) await analyzeGrown(db);
       if (batch.unsettled > SETTLE_ABOVE_ROWS) await enqueue(settleRollupsJob, { accountId });
       if (batch.unsettled > MOST_UNSETTLED_ROWS) await settleRollups(db, accountId, signal);
       if (batch.caughtUp) {

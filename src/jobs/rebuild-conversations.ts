@@ -4,6 +4,7 @@ import { openHoursArrays, openIntervals } from "../analytics/business-hours.js";
 import { markAllConversations } from "../db/conversations/marks.js";
 import { type ConversationRules, rebuildConversations } from "../db/conversations/rebuild.js";
 import { type ConfiguredAccountRow, findConfiguredAccount } from "../db/queries/accounts.js";
+import { analyzeGrown } from "../db/statistics.js";
 import { defineJob } from "./define-job.js";
 
 /** Messages that a batch should come to: about half a second of the account's fold lock. */
@@ -11,6 +12,8 @@ const MESSAGES_PER_BATCH = 5_000;
 /** Stretches of chats in a batch: at first, and at most, however few messages they have. */
 const FIRST_STRETCHES = 100;
 const MAX_STRETCHES = 500;
+/** A batch that reads so many may have made small tables large. */
+const MANY_MESSAGES = 500;
 /** After this long an account makes room for others and comes back. */
 const TURN_MS = 20_000;
 const HOUR_MS = 3_600_000;
@@ -42,6 +45,7 @@ export const rebuildConversationsJob = defineJob({
       done.stretches += batch.stretches;
       done.messages += batch.messages;
       done.conversations += batch.conversations;
+      if (batch.messages > MANY_MESSAGES) await analyzeGrown(db);
       if (batch.stretches < limit) return done;
       limit = nextLimit(limit, batch.messages);
       if (now().getTime() > giveWayAt) {
