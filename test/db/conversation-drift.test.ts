@@ -68,14 +68,16 @@ async function digest(accountId: string): Promise<string> {
 /** One row of a table, another for every seed. */
 const one = (table: string, seed: number, where = "true") =>
   `ctid = (select ctid from ${table} r where account_id = $1 and ${where} order by md5(r::text || '${seed}') limit 1)`;
-const chat = "(select chat_key from conversations where account_id = $1 order by chat_key limit 1)";
 const STRANGER = "'00000000-0000-4000-8000-0000000000aa'";
+/** To remove what another harm has added would put it right. */
+const OWN = `chat_key <> ${STRANGER}`;
+const chat = `(select chat_key from conversations where account_id = $1 and ${OWN} order by chat_key limit 1)`;
 
 /** Whatever may be wrong with what is made of messages. */
 const harms: Record<string, (seed: number) => string> = {
-  lost: (seed) => `delete from conversations where ${one("conversations", seed)}`,
+  lost: (seed) => `delete from conversations where ${one("conversations", seed, OWN)}`,
   "all lost": () => "delete from conversations where account_id = $1",
-  "turn lost": (seed) => `delete from conversation_turns where ${one("conversation_turns", seed)}`,
+  "turn lost": (seed) => `delete from conversation_turns where ${one("conversation_turns", seed, OWN)}`,
   "all turns lost": () => "delete from conversation_turns where account_id = $1",
   "chat lost": () => `delete from conversations where account_id = $1 and chat_key = ${chat}`,
   counted: (seed) => `update conversations set inbound = inbound + 1 where ${one("conversations", seed)}`,
