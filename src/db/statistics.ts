@@ -5,15 +5,18 @@ import type { Db } from "./client.js";
 const LARGE_PAGES = 10_000;
 /** What a table may hold before anything has to be known of it. */
 const SMALL_PAGES = 10;
+/** Fewer do not make a small table large. */
+const MANY_ROWS = 500;
 
 /**
  * Analyzes the tables that have more than doubled since they last were; returns their names. Autovacuum would do it, but
  * up to a minute later, and until then statements run with plans from when there was next to nothing: every index of
  * an empty table costs the same, so each message may be looked for among all of an account's. To analyze a table also
  * ends the plans that connections keep. Cost: a look at the size of each table; 30,000 sampled rows at most for those that
- * have grown. Waits for nobody: what somebody else is at is left to them.
+ * have grown; none at all after a change of few rows. Waits for nobody: what somebody else is at is left to them.
  */
-export async function analyzeGrown(db: Db): Promise<string[]> {
+export async function analyzeGrown(db: Db, changedRows: number): Promise<string[]> {
+  if (changedRows < MANY_ROWS) return [];
   const { rows } = await sql<{ name: string }>`
     select oid::regclass::text as name from pg_class
     where relnamespace = current_schema()::regnamespace and relkind = 'r'

@@ -10,8 +10,6 @@ import { SETTLE_ABOVE_ROWS, settleRollupsJob } from "./settle-rollups.js";
 const DEBOUNCE_MS = 1_000;
 /** So many rows wait to be settled only where nobody else does it: then they come before more of them. */
 const MOST_UNSETTLED_ROWS = 100_000;
-/** A batch that changes so many messages may have made small tables large. */
-const MANY_MESSAGES = 500;
 /** After this long an account makes room for others and comes back; a fold's batch itself takes well under a second. */
 const TURN_MS = 20_000;
 
@@ -41,7 +39,7 @@ export const foldEvents = defineJob({
       messages += batch.messages;
       marks += batch.marks;
       after = batch.position;
-      if (batch.messages > MANY_MESSAGES) await analyzeGrown(db);
+      await analyzeGrown(db, batch.messages);
       if (batch.unsettled > SETTLE_ABOVE_ROWS) await enqueue(settleRollupsJob, { accountId });
       if (batch.unsettled > MOST_UNSETTLED_ROWS) await settleRollups(db, accountId, signal);
       if (batch.caughtUp) {

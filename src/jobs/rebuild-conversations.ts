@@ -12,8 +12,6 @@ const MESSAGES_PER_BATCH = 5_000;
 /** Stretches of chats in a batch: at first, and at most, however few messages they have. */
 const FIRST_STRETCHES = 100;
 const MAX_STRETCHES = 500;
-/** A batch that reads so many may have made small tables large. */
-const MANY_MESSAGES = 500;
 /** After this long an account makes room for others and comes back. */
 const TURN_MS = 20_000;
 const HOUR_MS = 3_600_000;
@@ -45,7 +43,7 @@ export const rebuildConversationsJob = defineJob({
       done.stretches += batch.stretches;
       done.messages += batch.messages;
       done.conversations += batch.conversations;
-      if (batch.messages > MANY_MESSAGES) await analyzeGrown(db);
+      await analyzeGrown(db, batch.messages);
       if (batch.stretches < limit) return done;
       limit = nextLimit(limit, batch.messages);
       if (now().getTime() > giveWayAt) {
