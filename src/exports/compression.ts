@@ -1,4 +1,4 @@
-import { pipeline, type Readable, type Transform } from "node:stream";
+import { pipeline, type Readable, type Transform, Writable } from "node:stream";
 import * as zlib from "node:zlib";
 
 export const compressions = ["none", "gzip", "zstd"] as const;
@@ -31,7 +31,20 @@ export function compressed(source: Readable, compression: Compression): Readable
   if (compression === "none") return source;
   if (compression === "gzip") return pipeline(source, zlib.createGzip({ level: GZIP_LEVEL }), () => {});
   if (!createZstdCompress) throw new Error("zstd needs Node 22.15");
-  return pipeline(source, createZstdCompress(), () => {});
+  return endedApart(source, createZstdCompress());
+}
+
+/**
+ * Ends the compression only when the last bytes have gone through it. Otherwise Node ends the frame together with them
+ * if it knows by then that they are the last, which hangs on timing, and zstd cuts its blocks in another way.
+ */
+function endedApart(source: Readable, compressing: Transform): Readable {
+  const input = new Writable({
+    write: (chunk, encoding, done) => compressing.write(chunk, encoding, done),
+    final: (done) => compressing.end(done),
+  });
+  pipeline(source, input, (error) => error && compressing.destroy(error));
+  return compressing.once("close", () => input.destroy());
 }
 
 /** A few bytes, compressed at once. Throws as `compressed` does. */

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gunzipSync } from "node:zlib";
+import * as zlib from "node:zlib";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { parquetReadObjects } from "hyparquet";
 
@@ -32,11 +32,17 @@ export async function openDuckDb(): Promise<DuckDb> {
   };
 }
 
+/** What Node has of it compresses the pages, too. */
+const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (bytes: Uint8Array) => Uint8Array };
+
 /** The rows of a file as another reader has them, one in JavaScript that shares no code with us or with DuckDB. */
 export function readByHyparquet(file: Buffer): Promise<Record<string, unknown>[]> {
   const copy = new Uint8Array(file).buffer;
   return parquetReadObjects({
     file: copy,
-    compressors: { GZIP: (bytes) => gunzipSync(bytes) },
+    compressors: {
+      GZIP: (bytes) => zlib.gunzipSync(bytes),
+      ...(zstdDecompressSync && { ZSTD: zstdDecompressSync }),
+    },
   });
 }
