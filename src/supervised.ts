@@ -6,10 +6,14 @@ import cluster from "node:cluster";
  */
 export const CLOSING_MS = 10_000;
 
+/** How long a parent may take to answer. */
+const ANSWER_MS = 1_000;
+
 /** What a supervised process tells its parent. */
 export type SupervisedMessage =
   | { type: "ready"; url?: string; apiKey?: string; pid?: number }
-  | { type: "retiring" };
+  | { type: "retiring" }
+  | { type: "closed" };
 
 /** Tells the parent that this process is up and serving. Does nothing when nobody supervises it. */
 export function announceReady(info: { url?: string; apiKey?: string; pid?: number } = {}): void {
@@ -22,6 +26,21 @@ export function announceReady(info: { url?: string; apiKey?: string; pid?: numbe
  */
 export function announceRetiring(): boolean {
   return tell({ type: "retiring" });
+}
+
+/**
+ * For a process that has closed its server: resolves when it has seen every connection that a parent which shares one port
+ * among its children had on the way to it. What it has seen goes on to the others; what it leaves unseen would hang
+ * for ever. A parent that is not ours says nothing; it is waited for a second.
+ */
+export async function seenAllConnections(): Promise<void> {
+  if (!cluster.isWorker || !tell({ type: "closed" })) return;
+  process.channel?.ref();
+  await new Promise<void>((resolve) => {
+    process.on("message", (answer: SupervisedMessage) => answer?.type === "closed" && resolve());
+    process.once("disconnect", resolve);
+    setTimeout(resolve, ANSWER_MS);
+  });
 }
 
 /**

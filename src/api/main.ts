@@ -1,6 +1,6 @@
 import { openContext } from "../context.js";
 import { runProcess } from "../run-process.js";
-import { announceRetiring } from "../supervised.js";
+import { announceRetiring, seenAllConnections } from "../supervised.js";
 import { apiRoutes } from "./routes/index.js";
 import { startServer } from "./server.js";
 
@@ -16,6 +16,7 @@ runProcess("api", async (config, log, stop) => {
     url: server.url,
     async stop() {
       await server.drain();
+      await seenAllConnections();
       await context[Symbol.asyncDispose]();
     },
   };

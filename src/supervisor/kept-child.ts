@@ -102,6 +102,9 @@ export class KeptChild {
       life.predecessor?.kill("SIGTERM");
     } else if (message?.type === "retiring" && this.#current === life.process && !this.#stopping) {
       this.#start(life.process);
+    } else if (message?.type === "closed") {
+      // Messages keep their order: it comes after whatever connection is on the way.
+      life.process.send(message, () => {});
     }
   }
 
