@@ -27,9 +27,7 @@ describe.each(queueStores)("with the queues in %s", (queues) => {
 
   /** Kills the worker once it has written this share of the file, and has another in its place; undefined: it was done. */
   async function killAt(id: string, share: number): Promise<Process | undefined> {
-    const isDone = async () => (await service.row(id)).status === "succeeded" && ("done" as const);
-    const written = service.writerOf(id, undisturbed.artifact!.bytes * share);
-    const victim = await Promise.race([written, until("the file is done", isDone, { withinMs: 60_000 })]);
+    const victim = await service.writerUnlessDone(id, undisturbed.artifact!.bytes * share);
     if (victim === "done") return undefined;
     victim.child.kill("SIGKILL");
     await victim.ended;
