@@ -16,8 +16,9 @@ const LOOK_AGAIN_MS = 500;
 
 /**
  * Builds one part of an export or a list that another worker is at, then asks for the next one, so that other work gets its
- * turn in between: whatever else of the queue waits is taken first. It comes again, too, while parts are still laid out. Safe to run twice, late or not at all: parts are claimed
- * in the database, and whoever holds the run builds what nobody else does. Cost: one index range, streamed by COPY in constant memory.
+ * turn in between: whatever else of the queue waits is taken first. It comes again, too, while parts are still laid out.
+ * Safe to run twice, late or not at all: parts are claimed in the database, and whoever holds the run builds what nobody
+ * else does. Cost: one index range, streamed by COPY in constant memory.
  */
 export const helpExport = defineJob({
   kind: "exports.help",

@@ -36,15 +36,22 @@ describe.each(queueStores)("with the queues in %s", (queues) => {
   }
 
   /** A report whose workers were killed at this share, and what watches it. On a busy machine we may look too late: another. */
-  async function orderAndKill(share: number, deaths: number, tries = 5) {
+  async function orderAndKill(
+    share: number,
+    deaths: number,
+    tries = 5,
+  ): Promise<{ id: string; download: ReturnType<typeof watchDownload>; victims: Set<number> }> {
     const { id } = await service.orderLog();
     const download = watchDownload(service, id, undisturbed);
     const victims = new Set<number>();
     for (let death = 1; death <= deaths; death++) {
       await until("it is at work", async () => (await service.row(id)).fence === death);
       const victim = await killAt(id, share);
-      if (!victim && tries > 1) return orderAndKill(share, deaths, tries - 1);
-      victims.add(victim!.pid);
+      if (!victim) {
+        if (tries === 1) throw new Error("every report was done before its worker could be killed");
+        return orderAndKill(share, deaths, tries - 1);
+      }
+      victims.add(victim.pid);
     }
     return { id, download, victims };
   }
